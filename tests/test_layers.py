@@ -40,7 +40,7 @@ LAYERS = [
             "generation",
             "optim",
         ),
-        *("resize", "student", "together"),
+        *("image_sizes", "resize", "student", "together"),
     ),
     ("data", "processing", "vision"),
     ("tasks", "speech"),

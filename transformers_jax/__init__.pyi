@@ -14,6 +14,7 @@ from .adapting.files import (
 from .allocator import keep_freed_memory as keep_freed_memory
 from .auto import (
     AutoConfig as AutoConfig,
+    AutoBackbone as AutoBackbone,
     AutoModel as AutoModel,
     AutoModelForAudioClassification as AutoModelForAudioClassification,
     AutoModelForAudioFrameClassification as AutoModelForAudioFrameClassification,
@@ -24,6 +25,7 @@ from .auto import (
     AutoModelForImageTextToText as AutoModelForImageTextToText,
     AutoModelForImageTextRetrieval as AutoModelForImageTextRetrieval,
     AutoModelForVision2Seq as AutoModelForVision2Seq,
+    AutoModelForMaskedImageModeling as AutoModelForMaskedImageModeling,
     AutoModelForMaskedLM as AutoModelForMaskedLM,
     AutoModelForMultipleChoice as AutoModelForMultipleChoice,
     AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,
@@ -92,6 +94,7 @@ from .models.base import (
     functional as functional,
     init_cache as init_cache,
 )
+from .models.beit import BeitConfig as BeitConfig
 from .models.bert import BertConfig as BertConfig
 from .models.big_bird import BigBirdConfig as BigBirdConfig
 from .models.blenderbot import BlenderbotConfig as BlenderbotConfig
@@ -113,6 +116,12 @@ from .models.convnext import ConvNextConfig as ConvNextConfig
 from .models.convnextv2 import ConvNextV2Config as ConvNextV2Config
 from .models.deberta import DebertaConfig as DebertaConfig
 from .models.deberta_v2 import DebertaV2Config as DebertaV2Config
+from .models.deit import DeiTConfig as DeiTConfig
+from .models.dinov2 import Dinov2Config as Dinov2Config
+from .models.dinov2_with_registers import (
+    Dinov2WithRegistersConfig as Dinov2WithRegistersConfig,
+)
+from .models.dinov3_vit import DINOv3ViTConfig as DINOv3ViTConfig
 from .models.distilbert import DistilBertConfig as DistilBertConfig
 from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
@@ -166,6 +175,7 @@ from .models.vision_text_dual_encoder import (
     VisionTextDualEncoderConfig as VisionTextDualEncoderConfig,
 )
 from .models.vit import ViTConfig as ViTConfig
+from .models.vit_mae import ViTMAEConfig as ViTMAEConfig
 from .models.wav2vec2 import Wav2Vec2Config as Wav2Vec2Config
 from .models.whisper import WhisperConfig as WhisperConfig
 from .models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig

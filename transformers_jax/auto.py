@@ -84,6 +84,7 @@ class Auto:
         )
 
 
+AutoBackbone = Auto("backbone")
 AutoModel = Auto("none", "contrastive")
 AutoModelForCausalLM = Auto("causal_lm")
 AutoModelForMaskedLM = Auto("masked_lm")
@@ -103,6 +104,7 @@ AutoModelForCTC = Auto("ctc")
 AutoModelForAudioClassification = Auto("audio_classification", "sequence_classification")
 AutoModelForAudioFrameClassification = Auto("audio_frame_classification")
 AutoModelForAudioXVector = Auto("xvector")
+AutoModelForMaskedImageModeling = Auto("masked_image_modeling")
 AutoModelForSpeechSeq2Seq = Auto("seq2seq_lm")
 AutoModelForImageTextRetrieval = Auto("image_text_retrieval")
 AutoModelForVision2Seq = Auto("seq2seq_lm")

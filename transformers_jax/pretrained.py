@@ -21,6 +21,7 @@ from transformers_jax.hub import transfer
 from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import Checkpoint, open_checkpoint
 from transformers_jax.hub.table import Fill, Report
+from transformers_jax.image_sizes import resampled
 from transformers_jax.inputs.arguments import check_options
 from transformers_jax.json_files import read_json
 from transformers_jax.models import load_config
@@ -192,7 +193,8 @@ def from_pretrained(
             trained (`adapt`).
         ignore: unknown keys of config.json to accept, by name.
         return_report: return a `Loaded(model, report, initialised)`.
-        overrides: fields of the config, by Hugging Face's names.
+        overrides: fields of the config, by Hugging Face's names. Positions of an `image_size` that
+            the model was not trained at are resampled (`image_sizes`).
 
     Raises:
         ValueError: for files that do not fit or are not to be trusted (never unpickles, never runs
@@ -217,7 +219,7 @@ def from_pretrained(
     check_options(overrides, vars(config))
     if num_labels is not None:
         overrides["num_labels"] = num_labels
-    config = config.replace(**overrides)
+    stored, config = config, config.replace(**overrides)
     if sentence is None:
         checkpoint = open_checkpoint(model_path)
     else:
@@ -230,6 +232,7 @@ def from_pretrained(
     model = abstract(plan)
     leaves, table = flatten(params(model)), plan.table.fitting(checkpoint.shapes)
     shapes = {name: leaf.shape for name, leaf in leaves.items()}
+    checkpoint = resampled(checkpoint, table, model, stored, overrides)
     try:
         report = table.check(checkpoint.shapes, shapes, strict=strict)
     except ValueError as error:

@@ -263,6 +263,103 @@ CHOSEN = {
     "blip-2-qformer": ("Blip2QFormerModel", QFORMER),
     "deberta-v2-question": ("DebertaV2ForQuestionAnswering", {**DEBERTA, **CONVOLVED}),
 }
+VIT = dict(
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=40,
+    image_size=(8, 12),
+    patch_size=4,
+)
+DINO = {**VIT, "image_size": 16, "mlp_ratio": 2}
+del DINO["intermediate_size"]
+CHOSEN |= {
+    "vit-masked": (
+        "ViTForMaskedImageModeling",
+        {**VIT, "image_size": 12, "encoder_stride": 4, "hidden_act": "gelu_new"},
+    ),
+    "deit-masked": (
+        "DeiTForMaskedImageModeling",
+        {**VIT, "image_size": 12, "encoder_stride": 4, "qkv_bias": False},
+    ),
+    "beit-shared": (
+        "BeitForMaskedImageModeling",
+        {
+            **VIT,
+            "image_size": 12,
+            "vocab_size": 30,
+            "use_mask_token": True,
+            "use_mean_pooling": False,
+            "use_absolute_position_embeddings": True,
+            "use_relative_position_bias": True,
+            "use_shared_relative_position_bias": True,
+            "layer_scale_init_value": 0.0,
+        },
+    ),
+    "beit-oblong": (
+        "BeitForImageClassification",
+        {**VIT, "use_relative_position_bias": True, "num_labels": 5, "num_hidden_layers": 3},
+    ),
+    "dinov2-swiglu": ("Dinov2ForImageClassification", {**DINO, "use_swiglu_ffn": True}),
+    "runtime-dinov2-swiglu": ("Dinov2ForImageClassification", {**DINO, "use_swiglu_ffn": True}),
+    "dinov2-backbone": (
+        "Dinov2Backbone",
+        {**DINO, "num_hidden_layers": 3, "out_features": ["stem", "stage2"], "qkv_bias": False},
+    ),
+    "dinov2-registers-classify": (
+        "Dinov2WithRegistersForImageClassification",
+        {**DINO, "num_register_tokens": 2, "use_swiglu_ffn": True, "num_labels": 3},
+    ),
+    "dinov2-registers-resized": ("Dinov2WithRegistersModel", {**DINO, "num_register_tokens": 2}),
+    "dinov3": (
+        "DINOv3ViTModel",
+        {**VIT, "num_register_tokens": 3, "num_attention_heads": 3, "key_bias": True},
+    ),
+    "dinov3-gated": (
+        "DINOv3ViTModel",
+        {
+            **VIT,
+            "num_attention_heads": 3,
+            "use_gated_mlp": True,
+            "mlp_bias": False,
+            "query_bias": False,
+            "hidden_act": "silu",
+        },
+    ),
+    "runtime-dinov3": (
+        "DINOv3ViTModel",
+        {**VIT, "num_register_tokens": 3, "num_attention_heads": 3},
+    ),
+    "dinov3-backbone": (
+        "DINOv3ViTBackbone",
+        {**VIT, "num_register_tokens": 2, "num_attention_heads": 3, "out_indices": [1, 2]},
+    ),
+    "vit-mae-normalised": (
+        "ViTMAEForPreTraining",
+        {
+            **VIT,
+            "image_size": 12,
+            "norm_pix_loss": True,
+            "qkv_bias": False,
+            "decoder_hidden_size": 16,
+            "decoder_num_attention_heads": 2,
+            "decoder_num_hidden_layers": 2,
+            "decoder_intermediate_size": 20,
+        },
+    ),
+    "runtime-vit-mae": (
+        "ViTMAEForPreTraining",
+        {
+            **VIT,
+            "image_size": 12,
+            "decoder_hidden_size": 16,
+            "decoder_num_attention_heads": 2,
+            "decoder_num_hidden_layers": 2,
+            "decoder_intermediate_size": 20,
+        },
+    ),
+}
+SIZES = {"dinov2-registers-resized": (16, 28)}  # of images, where it is not that of the config
 ATOL, RTOL = 5e-5, 1e-5  # float32, other orders of summation
 
 
@@ -322,8 +419,29 @@ def waves_of(rng, architecture, config, model):
     return inputs, masks
 
 
-def inputs_of(rng, architecture, config, model):
+def images_of(rng, architecture, config, size):
+    """The arguments of a call of a model of images."""
+    pair = lambda size: (size, size) if isinstance(size, int) else tuple(size)
+    height, width = pair(config.image_size if size is None else size)
+    rows, columns = (n // p for n, p in zip((height, width), pair(config.patch_size)))
+    inputs = {"pixel_values": rng.normal(size=(2, config.num_channels, height, width))}
+    inputs["pixel_values"] = inputs["pixel_values"].astype(np.float32)
+    if "ForMaskedImage" in architecture:
+        inputs["bool_masked_pos"] = rng.random((2, rows * columns)) < 0.4
+    if architecture == "BeitForMaskedImageModeling":
+        count = inputs["bool_masked_pos"].sum()
+        inputs["labels"] = rng.integers(0, config.vocab_size, count)
+    if architecture.endswith("ForImageClassification"):
+        inputs["labels"] = rng.integers(0, config.num_labels, 2)
+    if architecture.startswith("ViTMAE"):
+        inputs["noise"] = rng.random((2, rows * columns)).astype(np.float32)
+    return inputs
+
+
+def inputs_of(rng, architecture, config, model, size=None):
     """The arguments of the call, and where each length of row has words."""
+    if model.main_input_name == "pixel_values":
+        return images_of(rng, architecture, config, size), {}
     if "audio" in model.input_modalities and hasattr(config, "max_length"):
         shape = (3, config.max_length, config.num_mel_bins)
         inputs = {"input_values": rng.normal(size=shape).astype(np.float32)}
@@ -434,7 +552,7 @@ def make(name, architecture, settings):
                 parameter.add_(0.2 * torch.randn(parameter.shape))
     # "runtime": under the names within transformers, where files have others
     model.save_pretrained(folder, save_original_format=not name.startswith("runtime"))
-    inputs, masks = inputs_of(rng, architecture, config, model)
+    inputs, masks = inputs_of(rng, architecture, config, model, SIZES.get(name))
     kwargs = {"output_hidden_states": True}
     result = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)
     outputs = {}

@@ -6,6 +6,7 @@ GENERATION = "read by `generate` from the file itself (`pretrained.older_setting
 MEMORY = "how much memory the reference takes, with the same numbers"
 PIPELINES = "read by the reference's pipelines, not by its models"
 SUMMARY = "read only by GPT2DoubleHeadsModel, which is no head here"
+STAGES = "one for each layer, by a rule"
 TOKENIZERS = "read only by tokenizers"
 TRAINING = "how the reference was run"
 NOTHING = "no released code of the reference reads it"
@@ -62,11 +63,19 @@ FAMILY = {
         pooler_type""".split(),
         NOTHING,
     ),
+    "beit": dict.fromkeys(
+        """add_fpn auxiliary_channels auxiliary_concat_input auxiliary_loss_weight
+        auxiliary_num_convs out_features out_indices pool_scales reshape_hidden_states
+        segmentation_indices semantic_loss_ignore_index stage_names use_auxiliary_head""".split(),
+        "of semantic segmentation and of backbones, which are no heads here",
+    ),
     "deberta-v2": {
         "classifier_dropout": "its heads read cls_dropout",
         "padding_idx": "a property of the class, which is pad_token_id",
         "z_steps": "the model sets it to 0 whatever the file says",
     },
+    "dinov2": {"stage_names": STAGES, "intermediate_size": "mlp_ratio is what counts"},
+    "dinov3_vit": {"stage_names": STAGES},
     "distilbert": {"tie_weights_": "tie_word_embeddings is what counts"},
     "electra": {"summary_proj_to_labels": "the head of choices has one label either way"},
     "encoder-decoder": {
@@ -156,7 +165,6 @@ FAMILY = {
         "output_router_logits": A_CALLS,
     },
     "umt5": {"scalable_attention": NOTHING},
-    "vit": {"encoder_stride": "of masked image modelling, which is no head here"},
     "whisper": {
         **dict.fromkeys(
             """mask_feature_length mask_feature_min_masks mask_feature_prob mask_time_length

@@ -37,6 +37,11 @@ OLDER = {  # and a case with the names of today
     "runtime-swin": "swin-classify",
     "runtime-ast": "ast-classify",
     "runtime-vit": "vit-classify",
+    "runtime-beit": "beit-classify",
+    "runtime-dinov2": "dinov2-classify",
+    "runtime-dinov2-swiglu": "dinov2-swiglu",
+    "runtime-dinov3": "dinov3-backbone",
+    "runtime-vit-mae": "vit-mae-pretraining",
 }
 
 

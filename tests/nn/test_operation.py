@@ -134,7 +134,7 @@ def test_an_attention_needs_the_rotation_and_the_relations_that_it_declares():
         rotary(x, edges)
     plain = initialise(Attention(AttentionSpec(3, 4), D), jax.random.key(0))
     with pytest.raises(ValueError, match="has no rotary position, and takes no rotation"):
-        plain(x, edges, rotation=rotation(Rotary(1e4), 4, nodes.position))
+        plain(x, edges, rotation=rotation(Rotary(1e4), 4, nodes))
     both = AttentionSpec(3, 4, relations=(FULL,))
     related = initialise(Attention(both, D), jax.random.key(0))
     with pytest.raises(ValueError, match="1 relations beside its mask, and the edges of 0 came"):

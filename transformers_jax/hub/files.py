@@ -13,7 +13,7 @@ import os
 import re
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from transformers_jax.hub.header import (
     CODES,
     MAX_HEADER,
     RANK,
+    HeldTensor,
     Tensor,
     aligned_bytes,
     check_name,
@@ -72,6 +73,11 @@ class Checkpoint:
         if name not in self.tensors:
             raise ValueError(f"{self.path} has no tensor {name!r}")
         return self.tensors[name].read(start, stop, memory)
+
+    def with_values(self, values: Mapping[str, np.ndarray]) -> Checkpoint:
+        """The checkpoint with these arrays in the place of its tensors of these names."""
+        held = {name: HeldTensor.of(array, self.path) for name, array in values.items()}
+        return replace(self, tensors={**self.tensors, **held})
 
     def same(self, one: str, other: str) -> bool:
         """Whether two tensors hold the same bytes, of which some megabytes at a time are read."""

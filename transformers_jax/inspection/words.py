@@ -55,6 +55,11 @@ def in_words(record: Any) -> str:
     """A record of `spec` about positions, in a few words; nothing for None."""
     if record is None:
         return ""
+    if isinstance(record, spec.GridRotary):
+        return f"rotary, of the places of patches, base {record.base:g}"
+    if isinstance(record, spec.GridBias):
+        rows, columns = record.grid
+        return f"a learned bias of the offsets on a grid of {rows} x {columns}"
     if isinstance(record, spec.Rotary):
         part = "" if record.fraction == 1 else f", {record.fraction:.0%} of each head"
         scaling = "" if record.scaling is None else f", {in_words(record.scaling)}"

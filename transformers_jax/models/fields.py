@@ -12,8 +12,11 @@ from transformers_jax.models.frozen import freeze
 from transformers_jax.settings import checked
 from transformers_jax.sizes import check_probability, check_rate
 
-MAY_BE_ZERO = ("mask_time_min_masks", "mask_feature_min_masks")
-"""Numbers that are the least of something, not sizes."""
+MAY_BE_ZERO = (
+    *("mask_time_min_masks", "mask_feature_min_masks"),
+    *("num_register_tokens", "auxiliary_num_convs"),
+)
+"""Numbers of things of which there may be none, or the least of something."""
 
 PROBLEMS = ("regression", "single_label_classification", "multi_label_classification")
 
@@ -29,8 +32,8 @@ def out_of_range(config: Any) -> list[str]:
     """What is wrong with sizes below one, rates that are none, and an unknown problem type."""
     fields = [(f.name, f.type, getattr(config, f.name)) for f in dataclasses.fields(config)]
     numbers = [(name, value) for name, _, value in fields if isinstance(value, (int, float))]
-    sizes = [(name, x) for name, kind, x in fields if kind == "int" and name not in MAY_BE_ZERO]
-    small = [f"{name}={value}" for name, value in sizes if value < 1]
+    sizes = [(name, value) for name, kind, value in fields if kind == "int"]
+    small = [f"{name}={value}" for name, value in sizes if value < (name not in MAY_BE_ZERO)]
     problems = [", ".join(small) + ": sizes are at least 1"] if small else []
     problems += [text for name, value in numbers if "drop" in name for text in _rate(name, value)]
     problems += [

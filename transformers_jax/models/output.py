@@ -66,6 +66,11 @@ class Output(Mapping[str, Any]):
 
     # of images
     reconstruction: Float[Array, "B C H W"]
+    feature_maps: tuple[Float[Array, "B D h w"], ...]
+    mask: Float[Array, "B P"]
+    ids_restore: Int[Array, "B P"]
+    cls_logits: Float[Array, "B N"]
+    distillation_logits: Float[Array, "B N"]
 
     # of encoder-decoders
     encoder_last_hidden_state: Float[Array, "B S E"]

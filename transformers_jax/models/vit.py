@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bert import MLP
-from transformers_jax.models.shared.class_names import heads_of
+from transformers_jax.models.shared.class_names import IMAGE, heads_of
 from transformers_jax.models.shared.standard import ImageTower
 from transformers_jax.models.shared.task_heads import task_head
 from transformers_jax.models.shared.weight_rows import S, block_rows, layer, norm
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.embed import PatchEmbedder
 from transformers_jax.spec import Initial
 
 IN_MEMORY = (  # the names of transformers v5 in memory, which some files hold
-    (r"^((?:vit\.)?)layers\.", r"\1encoder.layer."),
+    (r"^((?:\w+\.)?)layers\.", r"\1encoder.layer."),
     (r"\.attention\.([qkv])_proj\.", r".attention.attention.\1_proj."),
     (r"\.q_proj\.", ".query."),
     (r"\.k_proj\.", ".key."),
@@ -26,6 +27,21 @@ IN_MEMORY = (  # the names of transformers v5 in memory, which some files hold
 
 PROJECTIONS = "attention.query attention.key attention.value output.dense"
 L = "encoder.layer.{i}"
+PATCHES = """
+embeddings.cls_token                          | embed.cls        | 1 1 d -> d
+embeddings.position_embeddings                | embed.position   | 1 t d -> t d
+embeddings.patch_embeddings.projection.weight | embed.patch      | d c p q -> c p q d
+embeddings.patch_embeddings.projection.bias   | embed.patch_bias
+"""
+
+
+def hidden_rows(prefix: str) -> str:
+    """The rows of what predicts the pixels of hidden patches, and of the vector in their place."""
+    return f"""
+{prefix}embeddings.mask_token | embed.hidden         | 1 1 d -> d
+decoder.0.weight              | head.decode.weight | e d 1 1 -> d e
+decoder.0.bias                | head.decode.bias
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,24 +50,20 @@ class ViTConfig(ImageTower):
     `image_size` is taken with `interpolate_pos_encoding=True`."""
 
     model_type = "vit"
-    UNUSED = frozenset({"encoder_stride"})  # of masked image modelling
     PREFIX = "vit."
     POOLER = "pooler.dense"
     ALIASES = IN_MEMORY
-    HEAD_ROWS = {"image_classification": layer("classifier", "head.classify")}
     ROWS = f"""
-embeddings.cls_token                          | embed.cls        | 1 1 d -> d
-embeddings.position_embeddings                | embed.position   | 1 t d -> t d
-embeddings.patch_embeddings.projection.weight | embed.patch      | d c p q -> c p q d
-embeddings.patch_embeddings.projection.bias   | embed.patch_bias
+{PATCHES}
 {norm("layernorm", "stack.norm")}
 {block_rows(L, S, "attention", PROJECTIONS, MLP, "layernorm_before layernorm_after")}
 """
-    HEADS = heads_of("ViT", "none", "image_classification")
+    HEADS = heads_of("ViT", *IMAGE)
 
     hidden_dropout_prob: float = 0.0
     attention_probs_dropout_prob: float = 0.0
     qkv_bias: bool = True
+    encoder_stride: int = 16
     pooler_output_size: int | None = None
     pooler_act: str = "tanh"
 
@@ -62,6 +74,9 @@ embeddings.patch_embeddings.projection.bias   | embed.patch_bias
 
     def patches(self):
         return replace(super().patches(), dropout=self.hidden_dropout_prob)
+
+    def embedder(self, head):
+        return PatchEmbedder(replace(self.patches(), mask=head == "masked_image_modeling"))
 
     def attend(self, mask):
         own = super().attend(mask)
@@ -74,6 +89,16 @@ embeddings.patch_embeddings.projection.bias   | embed.patch_bias
         width, out = self.hidden_size, self.pooler_output_size
         return heads.Pooler(width, self.initial, self.pooler_act, out) if head == "none" else None
 
+    def head_rows(self, head, tied):
+        if head == "image_classification":
+            return layer("classifier", "head.classify")
+        return hidden_rows(self.PREFIX) if head == "masked_image_modeling" else ""
+
     def head(self, head):
         width, initial = self.hidden_size, self.initial
+        if head == "masked_image_modeling":
+            patches, stride = self.patches(), self.encoder_stride
+            return heads.MaskedImage(
+                width, self.num_channels, patches.patch, stride, patches.in_front, initial
+            )
         return task_head(self, "sequence_classification", width, initial, pooling="first")

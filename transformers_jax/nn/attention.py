@@ -269,7 +269,7 @@ class Attention(Relation):
             ValueError: a rotation or edges of relations that are missing, or that the spec has not.
         """
         self._check_call(more, rotation)
-        own_score = self._score(score, key)
+        own_score = self._score(score, key, nodes)
         tokens = self._keys_from(x if source is None else source, nodes)
         y: Any = None
         weights: Any = None
@@ -294,9 +294,10 @@ class Attention(Relation):
             which = "needs a" if rotation is None else "has no rotary position, and takes no"
             raise ValueError(f"this attention {which} rotation (nn.position.rotation)")
 
-    def _score(self, score: Any, key: Key | None) -> Any:
+    def _score(self, score: Any, key: Key | None, nodes: Nodes | None) -> Any:
         """The score of this layer; the stack's, if it has none of its own."""
-        return score if self.score is None else self.score(score, self, numbered_key(key, 0))
+        own = numbered_key(key, 0)
+        return score if self.score is None else self.score(score, self, own, nodes=nodes)
 
     def _keys_from(self, tokens: Any, nodes: Nodes | None) -> Any:
         """What keys and values are computed from: the tokens, and those that extend them."""

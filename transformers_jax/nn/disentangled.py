@@ -146,7 +146,7 @@ class RelativeTable(nnx.Module):
         self.table = param("position embed", sizes, draw) if table.rows else None
         self.norm = Norm(table.norm, width) if table.norm else None
 
-    def __call__(self) -> Float[Array, "R D"] | None:
+    def __call__(self, nodes: Nodes | None = None) -> Float[Array, "R D"] | None:
         """One vector per row, or None where there is no table."""
         if self.table is None:
             return None
@@ -183,7 +183,11 @@ class Disentangled(nnx.Module):
         self.key_bias, self.query_bias = bias("key"), bias("query")
 
     def __call__(
-        self, table: Float[Array, "R D"], content: Any, key: Key | None = None
+        self,
+        table: Float[Array, "R D"],
+        content: Any,
+        key: Key | None = None,
+        nodes: Nodes | None = None,
     ) -> Score | None:
         """The score of a layer; `content` is its attention, whose projections may be shared."""
         if not self.spec.terms:

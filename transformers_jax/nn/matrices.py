@@ -14,7 +14,7 @@ Sides = tuple[tuple[int, ...], ...]
 REPEATED = ("layers", "experts")
 """Axes along which there are several parameters, one per layer or expert."""
 
-LOOKED_UP = ("vocab", "position", "type")
+LOOKED_UP = ("vocab", "position", "type", "register")
 """Leading axes of tables that are looked up, or multiplied only as an unembedding."""
 
 

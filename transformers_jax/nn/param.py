@@ -22,7 +22,7 @@ from flax.traverse_util import unflatten_dict
 from transformers_jax.arrays import Array, Float, Key, Params, is_traced
 from transformers_jax.nn.product import mixed_einsum as mixed_einsum
 from transformers_jax.nn.product import product
-from transformers_jax.nn.sinusoidal import Sinusoids
+from transformers_jax.nn.sinusoidal import Sinusoids, grid_sinusoids
 from transformers_jax.spec import Draw, Sizes
 
 Module = TypeVar("Module", bound=nnx.Module)
@@ -49,21 +49,24 @@ class Layers:
 class Axes(tuple[str, ...]):
     """The names of a parameter's axes; `layers` says which of a stack's layers it holds, or is None
     outside of stacks; one that is not `learned` is stored and never changed by training; one that
-    is `frozen` is no part of what is trained (`partition`)."""
+    is `frozen` is no part of what is trained (`partition`); `grid` says which rows are the points
+    of a grid (`nn.grid.GridRows`), or is None."""
 
     layers: Layers | None
     learned: bool
     frozen: bool
+    grid: Any
 
     def __new__(
         cls,
         names: Iterable[str],
         layers: Layers | None = None,
         learned: bool = True,
-        frozen: bool = False,
+        frozen: bool | None = False,
+        grid: Any = None,
     ) -> Self:
         named = super().__new__(cls, tuple(names))
-        named.layers, named.learned, named.frozen = layers, learned, frozen
+        named.layers, named.learned, named.frozen, named.grid = layers, learned, bool(frozen), grid
         return named
 
 
@@ -196,12 +199,11 @@ def bind(module: Module, values: Params) -> Module:
 
 def axes(module: nnx.Module) -> dict[str, Any]:
     """The names of each parameter's axes (`Axes`), in the structure of `params(module)`."""
-    return unflatten(
-        {
-            path: Axes(leaf.axes, getattr(leaf, "layers", None), leaf.learned, _is_frozen(leaf))
-            for path, leaf in _named(nnx.state(module))
-        }
+    said: Any = lambda leaf: (
+        getattr(leaf, n, None) for n in ("layers", "learned", "frozen", "grid")
     )
+    named = _named(nnx.state(module))
+    return unflatten({path: Axes(leaf.axes, *said(leaf)) for path, leaf in named})
 
 
 def partition(module: nnx.Module) -> tuple[Params, Params]:
@@ -329,6 +331,8 @@ def _drawer(
         elif draw.kind == "sinusoids":
             form = Sinusoids(rows=shape[0], halves=draw.halves, closed=draw.halves)
             values = draw.scale * form.table(shape[1])
+        elif draw.kind == "grid":
+            values = draw.scale * grid_sinusoids(draw.grid, *shape)
         elif draw.kind == "orthogonal":
             values = draw.scale * jax.random.orthogonal(key, shape[-1], shape[:-2])
         else:

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -22,21 +23,59 @@ from transformers_jax.arrays import Array, Float, Int, Key, wide
 from transformers_jax.graph import Nodes
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.disentangled import Disentangled, RelativeTable
+from transformers_jax.nn.grid_bias import GridBias, grid_of
 from transformers_jax.nn.param import param
 from transformers_jax.nn.sinusoidal import unsigned
+
+PLACES = np.uint32(2**32 - 1)
+"""What the key of a stack has folded in for the noise of places: no layer has this number."""
 
 # ---------------------------------------------------------------- rotate
 
 
 def rotation(
-    rotary: spec.Rotary, width: int, position: Int[Array, "b T"]
+    rotary: spec.Rotary, width: int, nodes: Nodes, key: Key | None = None
 ) -> tuple[Float[Array, "b T R/2"], Float[Array, "b T R/2"]]:
-    """Cosines and sines that rotate R of the `width` numbers of a head at each position."""
+    """Cosines and sines that rotate R of the `width` numbers of a head at each node; with noise, if
+    the positions have any, where there is a key."""
+    if isinstance(rotary, spec.GridRotary):
+        return grid_rotation(rotary, width, nodes, key)
+    position = nodes.position
     dim = int(width * rotary.fraction)
     frequency = _frequencies(rotary, dim, position)
     angle = jnp.asarray(position, jnp.float32)[..., None] * frequency
     factor = _attention_factor(rotary.scaling)
     return jnp.cos(angle) * factor, jnp.sin(angle) * factor
+
+
+def grid_rotation(
+    rotary: spec.GridRotary, width: int, nodes: Nodes, key: Key | None = None
+) -> tuple[Float[Array, "b T K/2"], Float[Array, "b T K/2"]]:
+    """Cosines and sines of patches, by the places of their centres; of other tokens 1 and 0."""
+    places = jnp.stack([jnp.asarray(nodes.tag(name)) for name in ("row", "column")], -1)
+    center = 2 * (places + 0.5) / np.array(grid_of(nodes), np.float32) - 1
+    center = _augmented(rotary, center.astype(jnp.float32), key)
+    frequency = rotary.base ** -np.arange(0, 1, 4 / width, dtype=np.float32)
+    angle = 2 * np.float32(np.pi) * center[..., None] * frequency
+    angle = jnp.where(places[..., :1, None] < 0, 0, angle).reshape(*places.shape[:2], -1)
+    return jnp.cos(angle), jnp.sin(angle)
+
+
+def _augmented(
+    rotary: spec.GridRotary, center: Float[Array, "b T 2"], key: Key | None
+) -> Float[Array, "b T 2"]:
+    """Places that are shifted and stretched by chance, alike for all images of a call."""
+    if key is None:
+        return center
+    keys = jax.random.split(jax.random.fold_in(key, PLACES), 3)
+    draw = lambda n, count, most: jax.random.uniform(keys[n], (count,), jnp.float32, -most, most)
+    if rotary.shift is not None:
+        center = center + draw(0, 2, rotary.shift)
+    if rotary.jitter is not None:
+        center = center * jnp.exp(draw(1, 2, math.log(rotary.jitter)))
+    if rotary.rescale is not None:
+        center = center * jnp.exp(draw(2, 1, math.log(rotary.rescale)))
+    return center
 
 
 def rotate(
@@ -237,7 +276,13 @@ class RuleScore(nnx.Module):
         for name, parameter in parameters.items():
             setattr(self, name, parameter)
 
-    def __call__(self, shared: Any = None, attention: Any = None, key: Key | None = None) -> Score:
+    def __call__(
+        self,
+        shared: Any = None,
+        attention: Any = None,
+        key: Key | None = None,
+        nodes: Nodes | None = None,
+    ) -> Score:
         """The score; that of a layer may read the result of the stack's, and the layer."""
         params = {name: getattr(self, name)[...] for name in self.names}
         return Score(self.rule, {name: array.astype(wide(array)) for name, array in params.items()})
@@ -253,6 +298,8 @@ def score_module(
             return score.build(attention, initial)
         case spec.RelativeTable():
             return RelativeTable(score, width, initial)
+        case spec.GridBias():
+            return GridBias(score)
         case spec.Alibi():
             return RuleScore(AlibiRule())
         case spec.Counted():

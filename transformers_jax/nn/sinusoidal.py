@@ -68,6 +68,22 @@ def sinusoids(form: Sinusoids, width: int, position: Int[Array, "b T"]) -> Float
     return jnp.take(table, unsigned(position), axis=0, mode="fill", fill_value=jnp.nan)
 
 
+def grid_sinusoids(grid: tuple[int, int], rows: int, width: int) -> np.ndarray:
+    """Float32[rows D], of the points of a grid behind rows of zeros: sines and cosines of the place
+    across, then of the place down, a quarter of the width each (the released code of MAE).
+
+    Raises:
+        ValueError: a width that has no quarters.
+    """
+    if width % 4:
+        raise ValueError(f"sinusoids of a grid: the width ({width}) must be a multiple of 4")
+    down, across = np.indices(grid).reshape(2, -1, 1)
+    frequency = 1e4 ** (-np.arange(width // 4) / (width // 4))
+    angles = across * frequency, down * frequency
+    table = np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], axis=1)
+    return np.pad(table, ((rows - len(table), 0), (0, 0))).astype(np.float32)
+
+
 def unsigned(index: Int[Array, "..."]) -> UInt[Array, "..."]:
     """Indices of which a negative one lies far beyond every table, in place of JAX's counting from
     the end; of 32 bits the bits are the same, so that it costs nothing."""

@@ -123,7 +123,7 @@ class Stack(nnx.Module):
             check_counted(nodes.length)
             noise: Any = np.full((1, nodes.length), key is not None, np.int32)
             nodes = self.spec.layout(nodes.with_tags(noise=noise))
-        shared = self._context(nodes, pairs, sources, cache, collect)
+        shared = self._context(nodes, pairs, sources, cache, collect, key)
         context = replace(shared, condition=condition, prefix=prefix)
         if scores:
             own = scores.get("self") or context.scores.get(None)
@@ -272,7 +272,7 @@ class Stack(nnx.Module):
         drawn = (branch for branch in every if branch.op.drawn and branch.op.masks)
         return [branch for branch in drawn if (branch.source is not None) == cross]
 
-    def _context(self, nodes, pairs, sources, cache, collect) -> Context:
+    def _context(self, nodes, pairs, sources, cache, collect, key=None) -> Context:
         how = self.execution.attention
         edges: dict[tuple[str | None, Mask, Any], Edges] = {}
         rotations: dict[tuple[spec.Rotary, int], tuple[Array, Array]] = {}
@@ -284,7 +284,7 @@ class Stack(nnx.Module):
                     drawn = connect(mask, nodes, keys, pairs, self.spec.features)
                     edges[None, mask, op.extend] = prepare(drawn, how)
             if op.rotary is not None and (op.rotary, op.kv) not in rotations:
-                rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes.position)
+                rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes, key)
         present = {name: source.nodes for name, source in sources.items()}
         present = present if cache is None else cache.sources
         self._check_sources(present)
@@ -296,7 +296,7 @@ class Stack(nnx.Module):
             nodes=nodes,
             edges=edges,
             rotations=rotations,
-            scores={} if self.score is None else {None: self.score()},
+            scores={} if self.score is None else {None: self.score(nodes=nodes)},
             sources={name: source.x for name, source in sources.items()},
             how=how,
             collect=self.spec.collecting(collect),

@@ -32,6 +32,8 @@ from transformers_jax.spec.position import Counted as Counted
 from transformers_jax.spec.position import Disentangled as Disentangled
 from transformers_jax.spec.position import DynamicScaling as DynamicScaling
 from transformers_jax.spec.position import EdgeFeatures as EdgeFeatures
+from transformers_jax.spec.position import GridBias as GridBias
+from transformers_jax.spec.position import GridRotary as GridRotary
 from transformers_jax.spec.position import LinearScaling as LinearScaling
 from transformers_jax.spec.position import Llama3Scaling as Llama3Scaling
 from transformers_jax.spec.position import LongScaling as LongScaling

@@ -14,12 +14,14 @@ Sizes = Mapping[str, int]
 class Draw:
     """How one parameter is drawn: normal with `scale` as deviation (before what lies beyond `cut`
     deviations is cut off), uniform within +-scale, the constant `scale`, or `scale` times an
-    orthogonal matrix or a table of sinusoids, alternating or in `halves` (`nn.sinusoidal`)."""
+    orthogonal matrix or a table of sinusoids, alternating or in `halves` (`nn.sinusoidal`), or of
+    those of a `grid`, the last rows of a table."""
 
-    kind: Literal["normal", "uniform", "constant", "orthogonal", "sinusoids"]
+    kind: Literal["normal", "uniform", "constant", "orthogonal", "sinusoids", "grid"]
     scale: float
     cut: float | None = None
     halves: bool = False
+    grid: tuple[int, int] = (1, 1)
 
 
 ZEROS, ONES = Draw("constant", 0.0), Draw("constant", 1.0)

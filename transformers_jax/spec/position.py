@@ -175,8 +175,40 @@ class OwnScore:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class GridBias:
+    """A number per head for each offset, down and across, between two patches of an image, and for
+    pairs with the class token (Bao et al. 2021, BEiT); `grid` is that of the trained size."""
+
+    grid: tuple[int, int]
+    heads: int
+
+
+@dataclass(frozen=True)
+class GridRotary(Rotary):
+    """Rotary positions of patches by the places of their centres, from -1 to 1 down and across: a
+    half of the angles each (Simeoni et al. 2025, DINOv3). Other tokens are not rotated.
+
+    Attributes:
+        shift, jitter, rescale: with a key, places are shifted by up to `shift`, stretched by up to
+            `jitter` down and across apart, and by up to `rescale` together.
+    """
+
+    shift: float | None = None
+    jitter: float | None = None
+    rescale: float | None = None
+
+
 ScoreSpec = (
-    Buckets | Alibi | RelativeTable | Disentangled | Additive | Counted | EdgeFeatures | OwnScore
+    Buckets
+    | Alibi
+    | RelativeTable
+    | Disentangled
+    | Additive
+    | Counted
+    | EdgeFeatures
+    | GridBias
+    | OwnScore
 )
 """What is added to the scores or takes their place, learned by the stack for all layers or by each
 layer."""

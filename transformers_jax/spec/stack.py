@@ -16,6 +16,7 @@ from transformers_jax.spec.position import (
     Alibi,
     Counted,
     EdgeFeatures,
+    GridBias,
     RelativeTable,
     ScoreSpec,
 )
@@ -112,7 +113,7 @@ class StackSpec:
     def _check_score(self) -> None:
         """Raises ValueError for a score with parameters for each head, and not one number of heads
         among the self-attention that reads it."""
-        if self.score is None or isinstance(self.score, RelativeTable | Alibi | Counted):
+        if self.score is None or isinstance(self.score, RelativeTable | Alibi | Counted | GridBias):
             return
         branches = dict.fromkeys(branch for block in self.blocks for branch in block)
         ops = [

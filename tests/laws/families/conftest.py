@@ -129,6 +129,7 @@ CONFIGS = {
 }
 TOWER = dict(hidden_size=20, num_hidden_layers=2, num_attention_heads=4, intermediate_size=28)
 STILL = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+SCALED = {name: size for name, size in TOWER.items() if name != "intermediate_size"}
 IMAGES = dict(image_size=12, patch_size=4)
 WORDS = dict(**TOWER, vocab_size=54, max_position_embeddings=9)
 PIXELS = dict(**TOWER, **IMAGES)
@@ -256,6 +257,46 @@ OTHERS = {  # families of images and audio: (config, head); their laws are in te
         "image_classification",
     ),
     "vit": (lambda: tj.ViTConfig(**TOWER, **IMAGES), "image_classification"),
+    "deit": (lambda: tj.DeiTConfig(**TOWER, **IMAGES), "image_classification_with_teacher"),
+    "beit": (
+        lambda: tj.BeitConfig(
+            **TOWER,
+            **IMAGES,
+            use_mask_token=True,
+            use_relative_position_bias=True,
+            use_shared_relative_position_bias=True,
+            drop_path_rate=0.0,
+        ),
+        "image_classification",
+    ),
+    "dinov2": (
+        lambda: tj.Dinov2Config(**SCALED, **IMAGES, mlp_ratio=2.0, use_swiglu_ffn=True),
+        "image_classification",
+    ),
+    "dinov2_with_registers": (
+        lambda: tj.Dinov2WithRegistersConfig(
+            **SCALED, **IMAGES, mlp_ratio=1.4, num_register_tokens=2
+        ),
+        "none",
+    ),
+    "dinov3_vit": (
+        lambda: tj.DINOv3ViTConfig(
+            **TOWER | {"hidden_size": 16}, **IMAGES, num_register_tokens=2, pos_embed_rescale=None
+        ),
+        "none",
+    ),
+    "vit_mae": (
+        lambda: tj.ViTMAEConfig(
+            **TOWER,
+            **IMAGES,
+            mask_ratio=0.4,
+            decoder_hidden_size=12,
+            decoder_num_hidden_layers=2,
+            decoder_num_attention_heads=3,
+            decoder_intermediate_size=16,
+        ),
+        "pretraining",
+    ),
     "whisper": (
         lambda: tj.WhisperConfig(
             **{name: size for name, size in BART.items() if name != "max_position_embeddings"}

@@ -37,13 +37,20 @@ MODALITIES = {
     "resnet": "stages without noise",
     "swin": "stages",
     "swinv2": "stages of kin",
-    "vit": "images",
     "wav2vec2": "waveforms",
+    "beit": "images",
+    "deit": "images",
+    "dinov2": "images",
+    "dinov2_with_registers": "images",
+    "dinov3_vit": "images",
+    "vit": "images",
+    "vit_mae": "parts of images",
     "whisper": "audio",
 }
 EVERY = {"layers", "recomputing", "rows", "noise", "masks", "strict", "widths", "export", "half"}
 LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "images": EVERY | {"near"},
+    "parts of images": EVERY,
     "texts to compare": EVERY | {"padding"},
     "images and texts": EVERY | {"padding", "near"},
     "images in texts": EVERY | {"padding", "places"},
@@ -122,7 +129,13 @@ DROPOUT = {
     "resnet": lambda config: {},
     "swin": lambda config: WINDOWED,
     "swinv2": lambda config: WINDOWED,
+    "beit": lambda config: dict(drop_path_rate=0.4),
+    "deit": lambda config: DROPOUT["vit"](config),
+    "dinov2": lambda config: dict(drop_path_rate=0.3),
+    "dinov2_with_registers": lambda config: DROPOUT["vit"](config),
+    "dinov3_vit": lambda config: dict(pos_embed_rescale=2.0, pos_embed_jitter=1.1, **QUIET),
     "vit": lambda config: dict(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2),
+    "vit_mae": lambda config: DROPOUT["vit"](config),
     "whisper": lambda config: dict(dropout=0.2, encoder_layerdrop=0.1, **QUIET),
 }
 
@@ -140,6 +153,8 @@ def inputs_of(model, rows=3, labels=True):
     ids = jnp.asarray(rng.integers(3, 52, (rows, 6)), jnp.int32)
     every = {
         "pixel_values": draw(3, 12, 12),
+        "bool_masked_pos": jnp.arange(9)[None] == jnp.arange(rows)[:, None],
+        "noise": draw(9),
         "input_features": draw(5, 16),
         "input_values": draw(1),
         "input_ids": ids.at[:, 3].set(52),  # the end of a text
@@ -337,7 +352,8 @@ MASKS = {  # what a family's own masks are
     "siglip2_vision_model": FULL,
     "vision-encoder-decoder": {"encoder": FULL, "decoder": tj.CAUSAL, "cross": FULL},
     "vision-text-dual-encoder": {"text": FULL, "vision": FULL},
-    "vit": FULL,
+    **dict.fromkeys(("beit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit"), FULL),
+    **dict.fromkeys(("vit", "vit_mae"), FULL),
     "whisper": {"encoder": FULL, "decoder": tj.CAUSAL, "cross": FULL},
 }
 
@@ -379,9 +395,8 @@ def test_a_token_attends_no_further_than_its_edges_reach(family, tiny):
     }[NEAR.get(family)]
     before, after = read(raw), read(raw.at[far].add(1))
     moved = np.abs(before - after).max(axis=(0, 2))
-    first = (
-        3 if family == "whisper" else len(moved) - 3
-    )  # convolutions too hand a frame to its neighbours
+    # of the last patch two neighbours know; convolutions too hand a frame to its neighbours
+    first = 3 if family == "whisper" else len(moved) - 3
     assert not moved[:first].any()
     assert (moved[first:] > 1e-4).all()
 

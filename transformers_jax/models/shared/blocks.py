@@ -9,6 +9,7 @@ from typing import Literal
 from transformers_jax.graph import Mask
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.nn.residual import LayerScale
 from transformers_jax.spec import Block, Branch, Norm, OpSpec
 
 BIASES = ("query", "key", "value", "out")
@@ -23,6 +24,11 @@ def attention(config: FamilyConfig, width: str, heads: str, mask: Mask) -> Atten
     """
     count, kv = getattr(config, heads), config.head_width(width, heads)
     return AttentionSpec(count, kv, mask=mask, bias=BIASES)
+
+
+def scaled(one: Block, value: float) -> Block:
+    """The block with a learned scale for each channel of what its branches add (CaiT)."""
+    return tuple(replace(branch, residual=LayerScale(value)) for branch in one)
 
 
 def block(

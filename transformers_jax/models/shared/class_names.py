@@ -16,6 +16,8 @@ ENDINGS = {
     "question_answering": "ForQuestionAnswering",
     "image_classification": "ForImageClassification",
     "masked_image_modeling": "ForMaskedImageModeling",
+    "semantic_segmentation": "ForSemanticSegmentation",
+    "backbone": "Backbone",
     "projection": "ModelWithProjection",
     "ctc": "ForCTC",
     "audio_classification": "ForAudioClassification",
@@ -35,6 +37,10 @@ OF_ROWS = ("sequence_classification", "multiple_choice")
 
 WRITING = ("none", "seq2seq_lm", "causal_lm")
 """The heads of an encoder-decoder whose decoder is a language model of its own as well."""
+
+
+IMAGE = ("none", "image_classification", "masked_image_modeling")
+"""The heads of most encoders of images."""
 
 
 def heads_of(family: str, *heads: str, **others: str) -> dict[str, str]:

@@ -36,7 +36,7 @@ class OneTower(FamilyConfig):
 
     Class attributes:
         ROWS: the rows of tokens and stack, without the prefix of their names.
-        POOLER: the layer of the pooler in files.
+        POOLER: the layer (or norm) of the pooler in files.
     """
 
     ROWS: ClassVar[str]
@@ -72,9 +72,17 @@ class OneTower(FamilyConfig):
         cross = {"cross": masks["cross"]} if masks.get("cross") else {}
         stack = Stack(self.spec(masks.get("decoder"), **cross), execution)
         tower = Tower(self.embedder(head), stack, pooler=self.pooler(head), reduce=self.reduce())
-        return Network({"stack": tower}, None if head == "none" else self.head(head))
+        return Network({"stack": tower}, self.head_run_by(head, execution))
+
+    def head_run_by(self, head: str, execution: Any) -> Head | None:
+        """The head of a model that is run in this way; None for a bare backbone."""
+        return None if head == "none" else self.head(head)
 
     # ------------------------------------------------------------ the table
+
+    def pooler_rows(self, theirs: str) -> str:
+        """The rows of the pooler, whose layer has this name in files."""
+        return layer(theirs, "pooler")
 
     def backbone(self) -> str:
         """The rows of tokens and stack, where they depend on the config."""
@@ -96,7 +104,7 @@ class OneTower(FamilyConfig):
         return Table(
             (
                 *behind(prefix, self.backbone_rows()),
-                *rows(layer(pooler, "pooler") if self.POOLER else "", group="pooler"),
+                *rows(self.pooler_rows(pooler) if self.POOLER else "", group="pooler"),
                 *of_heads(texts, head),
             ),
             prefix=prefix,

@@ -196,9 +196,7 @@ class Network(Decoding):
         """`tags` (and `attention_mask`) are of the first tower's tokens, `decoder_tags` of the
         decoder's; masks of cross-attention compare the two."""
         towers = self.towers
-        labels = {
-            n: arguments.pop(n, None) for n in (() if self.head is None else self.head.labels)
-        }
+        labels = {n: arguments.pop(n, None) for n in getattr(self.head, "labels", ())}
         arguments = self._prepared(arguments, labels)
         collect = collected(output_hidden_states, output_attentions)
         collect |= frozenset() if self.head is None else self.head.collects
@@ -297,7 +295,7 @@ class Network(Decoding):
         inputs = HeadInputs(
             arguments, self.output_table, own.pooled, key, own.valid,
             targets=self.shift is not None and self.shift.aligned, towers=outputs, row=own.row,
-            fields=own.fields, hidden=own.ran.hidden,
+            fields=own.fields, hidden=own.ran.hidden, norm=self.last.stack.norm,
         )  # fmt: skip
         head: Any = no_head if self.head is None else self.head
         fields: dict[str, Any] = dict(head(own.x, inputs, **labels))

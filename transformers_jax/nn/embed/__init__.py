@@ -19,6 +19,7 @@ from transformers_jax.nn.embed.frames import FrameEmbedder as FrameEmbedder
 from transformers_jax.nn.embed.frames import FrameSpec as FrameSpec
 from transformers_jax.nn.embed.latents import LatentEmbedder as LatentEmbedder
 from transformers_jax.nn.embed.latents import LatentSpec as LatentSpec
+from transformers_jax.nn.embed.patches import GridPositions as GridPositions
 from transformers_jax.nn.embed.patches import PatchEmbedder as PatchEmbedder
 from transformers_jax.nn.embed.patches import PatchSpec as PatchSpec
 from transformers_jax.nn.embed.patches import pair as pair

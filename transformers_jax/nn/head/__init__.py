@@ -30,6 +30,11 @@ from transformers_jax.nn.head.contrastive import Contrastive as Contrastive
 from transformers_jax.nn.head.contrastive import PairScores as PairScores
 from transformers_jax.nn.head.contrastive import Projected as Projected
 from transformers_jax.nn.head.contrastive import SigmoidContrastive as SigmoidContrastive
+from transformers_jax.nn.head.images import ClassAndPatches as ClassAndPatches
+from transformers_jax.nn.head.images import Distilled as Distilled
+from transformers_jax.nn.head.images import FeatureMaps as FeatureMaps
+from transformers_jax.nn.head.images import MaskedImage as MaskedImage
+from transformers_jax.nn.head.images import VisualTokens as VisualTokens
 from transformers_jax.nn.head.matching import ImageTextMatching as ImageTextMatching
 from transformers_jax.nn.head.pretraining import LanguageModel as LanguageModel
 from transformers_jax.nn.head.pretraining import NextSentence as NextSentence

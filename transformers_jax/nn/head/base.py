@@ -31,6 +31,7 @@ class HeadInputs:
         targets: whether labels are those of the next token already (of a decoder whose inputs are
             its labels, shifted).
         towers: the output of each tower, by name (`models.wiring`).
+        norm: the final norm of the stack, if it has one.
         row: (tokens, where there are any, their ids) of which the vector of a row is made, where
             these are others than those of the stream.
         fields: what the embedder of the stream gives beside its tokens (`Tokens.fields`).
@@ -47,6 +48,7 @@ class HeadInputs:
     row: tuple[Array, Array | None, Array | None] | None = None
     fields: Mapping[str, Array] = field(default_factory=dict)
     hidden: tuple[Float[Array, "B T D"], ...] = ()
+    norm: Callable[[Array], Array] | None = None
 
     def pool(self, x: Float[Array, "B T D"], pooling: Pooling | Name) -> Float[Array, "B D"]:
         """The vector of each row of the stream."""
@@ -184,8 +186,8 @@ class Pooler(Square):
 
 
 class TokenPooler(nnx.Module):
-    """The vector of one token of a row, normalised where there is a norm, and projected where there
-    is a layer for it.
+    """The vector of one token of a row, or the mean of all but those that it skips in front,
+    normalised where there is a norm, and projected where there is a layer for it.
 
     Args:
         again: whether the final norm of the stack is applied once more (BLIP).
@@ -198,12 +200,13 @@ class TokenPooler(nnx.Module):
         pooling: Pooling | Name = "first",
         project: Dense | None = None,
         again: bool = False,
+        skip: int = 0,
     ):
         self.norm, self.pooling = None if norm is None else Norm(norm, width), pooling
-        self.project, self.again = project, again
+        self.project, self.again, self.skip = project, again, skip
 
     def __call__(self, x: Float[Array, "B T D"], beside: Beside = NOTHING) -> Float[Array, "B D"]:
-        row = pool(x, self.pooling, ids=beside.ids)
+        row = pool(x, self.pooling, ids=beside.ids, skip=self.skip)
         row = beside.norm(row) if self.again else row
         row = row if self.norm is None else self.norm(row)
         return row if self.project is None else self.project(row)

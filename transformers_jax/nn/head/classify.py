@@ -52,12 +52,16 @@ class SequenceClassification(Head):
 
     def __call__(self, x, inputs, *, labels=None):
         keys = split_key(inputs.key, 2)
-        pooled = inputs.pool(x, self.pooling)
+        pooled = self.pooled(x, inputs)
         pooled = dropout(pooled, self.pooled_rate, keys[0])
         if self.inner is not None:
             pooled = dropout(self.inner(pooled), self.rate, keys[1])
         loss = partial(classification_loss, problem=self.problem, numbers=self.numbers)
         return scored(self.classify(pooled), labels, loss)
+
+    def pooled(self, x: Float[Array, "B T D"], inputs: HeadInputs) -> Float[Array, "B E"]:
+        """What is classified of each row: a hook."""
+        return inputs.pool(x, self.pooling)
 
     def check(self, arguments, shape, like="the input"):
         if (labels := arguments.get("labels")) is not None:
