@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
@@ -33,7 +34,9 @@ def resize_embeddings(
     The old rows stay bit for bit as they were, so old tokens keep their logits.
 
     Args:
-        vocab_size: of the new model; for a tokenizer, `tokenizer.max_id + 1`.
+        vocab_size: of the new model; for a tokenizer, `tokenizer.max_id + 1`. Where the last tokens
+            have a table of their own (`additional_vocab_size` of Idefics), they are counted, and
+            it is that table that is resized.
         key: from which new rows are drawn, each as the family draws its table.
         rows: "draw", or "mean": new rows are the mean of the old ones (Hewitt 2021), so that new
             tokens are as likely as an average one. Biases begin at 0.
@@ -47,7 +50,7 @@ def resize_embeddings(
     Raises:
         ValueError: fewer rows without `shrink`, special tokens of the config that would be cut
             off, no key where rows are drawn, a model without a vocabulary, or with two vocabularies
-            and no `side`, or a size that its mesh does not divide.
+            and no `side`, or a size that its tables or its mesh cannot have.
     """
     check_model(model, "resize_embeddings")
     multiple = 1 if pad_to_multiple_of is None else pad_to_multiple_of
@@ -56,7 +59,7 @@ def resize_embeddings(
     if rows not in ROWS:
         raise ValueError(f"rows={rows!r}: expected 'draw' or 'mean'")
     size = -(-int(vocab_size) // int(multiple)) * int(multiple)
-    config, old_size = resized(model.config, size, side)
+    config, old_size = resized(model.config, size, side, getattr(model, "texts", ()))
     if size < old_size:
         _check_shrinking(model, old_size, size, shrink)
     plan = dataclasses.replace(model.plan, config=config)
@@ -65,6 +68,8 @@ def resize_embeddings(
     drawn = {
         path: shapes[path].shape for path in values if shapes[path].shape != values[path].shape
     }
+    if size != old_size and not drawn:  # the config states words that nothing reads or scores
+        raise ValueError(_none(model.config))
     random = [path for path in drawn if not is_constant(new, path)] if size > old_size else []
     if key is not None:
         check_key(key)
@@ -77,7 +82,7 @@ def resize_embeddings(
         axis = named[path].index("vocab")
         old = values[path]
         if size <= old_size:
-            grown = jax.lax.slice_in_dim(old, 0, size, axis=axis)
+            grown = jax.lax.slice_in_dim(old, 0, shape[axis], axis=axis)
         else:
             fresh = _fresh(new, path, old, axis, rows, key)
             grown = jnp.concatenate([old, fresh], axis=axis)
@@ -86,21 +91,32 @@ def resize_embeddings(
     return bind(new, unflatten(values))
 
 
-def resized(config: Any, size: int, side: str | None) -> tuple[FamilyConfig, int]:
+def _none(config: Any) -> str:
+    return f"{config.model_type} has no vocabulary: there are no rows to add"
+
+
+def resized(
+    config: Any, size: int, side: str | None, text: Sequence[str]
+) -> tuple[FamilyConfig, int]:
     """The config for a vocabulary of the size, and the size that it had.
 
+    Args:
+        text: the towers that read text, where encoder and decoder are of two families.
+
     Raises:
-        ValueError: no vocabulary, or two and no `side`.
+        ValueError: no vocabulary, two and no `side`, or one that cannot have the size.
     """
     parts: dict[str, Any] = {name: getattr(config, name, None) for name in ("encoder", "decoder")}
     if all(isinstance(part, FamilyConfig) for part in parts.values()):  # two families
-        parts = {n: part for n, part in parts.items() if getattr(part, "vocab_size", None)}
-        old = {name: part.vocab_size for name, part in parts.items()}
+        old = {name: part.vocab_size for name, part in parts.items() if name in text}
         if side is None and len(old) == 1:  # an encoder of images or sound has none
             (side,) = old
-        new = {name: {name: part.replace(vocab_size=size)} for name, part in parts.items()}
+        new = {name: {name: parts[name].replace(vocab_size=size)} for name in old}
     elif getattr(config, "vocab_size", None) is None:
-        raise ValueError(f"{config.model_type} has no vocabulary: there are no rows to add")
+        raise ValueError(_none(config))
+    elif "vocab_size" not in {field.name for field in dataclasses.fields(config)}:
+        inner, rows = resized(config.text_config, size, side, text)  # of the language model
+        return config.replace(text_config=inner), rows
     elif not getattr(config, "share_encoder_decoder_embeddings", True):
         old = {"encoder": config.vocab_size, "decoder": config.target_vocab}
         own = {"encoder": "vocab_size", "decoder": "decoder_vocab_size"}
@@ -109,9 +125,9 @@ def resized(config: Any, size: int, side: str | None) -> tuple[FamilyConfig, int
     else:
         if side is not None:
             raise ValueError(f"side={side!r}: {config.model_type} has one vocabulary; leave it out")
-        second = getattr(config, "decoder_vocab_size", None)
-        fields = {} if second is None else {"decoder_vocab_size": size}
-        return config.replace(vocab_size=size, **fields), config.vocab_size
+        return _with_words(config, size)
+    if len(old) == 1 and side not in old:
+        raise ValueError(f"side={side!r}: only the {next(iter(old))} reads text; leave side out")
     if side not in old:
         sizes = ", ".join(f"{rows} tokens of the {name}" for name, rows in old.items())
         raise ValueError(
@@ -119,6 +135,21 @@ def resized(config: Any, size: int, side: str | None) -> tuple[FamilyConfig, int
             "side='decoder'"
         )
     return config.replace(**new[side]), old[side]
+
+
+def _with_words(config: Any, size: int) -> tuple[FamilyConfig, int]:
+    """The config with one vocabulary, of the size, and the size that it had."""
+    if getattr(config, "additional_vocab_size", None):  # the last tokens have their own table
+        if size <= config.vocab_size:
+            raise ValueError(
+                f"vocab_size={size}: the first {config.vocab_size} tokens of {config.model_type} "
+                f"have a table of their own, which stays; give at least {config.vocab_size + 1}"
+            )
+        changed = config.replace(additional_vocab_size=size - config.vocab_size)
+        return changed, config.target_vocab
+    second = getattr(config, "decoder_vocab_size", None)
+    further = {} if second is None else {"decoder_vocab_size": size}
+    return config.replace(vocab_size=size, **further), config.vocab_size
 
 
 def _check_shrinking(model: Model, old: int, size: int, shrink: bool) -> None:

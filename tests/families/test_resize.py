@@ -21,10 +21,19 @@ def load(name):
     return tj.from_pretrained(CASES / name, head=case["architecture"])
 
 
+NO_WORDS = {  # families whose configs say a vocab_size of which no model has a table of words
+    "beit": "beit-base",
+    "hubert": "hubert-base",
+    "blip_2_qformer": "blip-2-qformer",
+}
+SEVERAL = {"clip", "siglip", "siglip2", "vision-text-dual-encoder"}  # towers beside one another
+
+
 def has_words(name):
     config = json.loads((CASES / name / "config.json").read_text())
-    words = "vocab_size" in config or "decoder" in config  # not in images
-    return words and config.get("model_type") is not None and "module" not in config
+    words = {"vocab_size", "decoder", "text_config"} & {*config}  # not in images
+    family = config.get("model_type")
+    return words and family not in {None, *NO_WORDS, *SEVERAL} and "module" not in config
 
 
 def one_of_each():
@@ -51,7 +60,7 @@ def test_old_rows_are_unchanged_and_new_ones_survive_saving(name, tmp_path):
     before = flatten(params(model))
     for side in SIDED.get(name, (None,)):
         config = model.config if side is None else getattr(model.config, side)
-        old = config.vocab_size
+        old = config.target_vocab if side is None else config.vocab_size
         grown = tj.resize_embeddings(model, old + 7, key=KEY, side=side)
         named, after = flatten(axes(grown)), flatten(params(grown))
         changed = {path for path in after if after[path].shape != before[path].shape}
@@ -61,7 +70,8 @@ def test_old_rows_are_unchanged_and_new_ones_survive_saving(name, tmp_path):
                 np.testing.assert_array_equal(after[path], before[path], err_msg=path)
                 continue
             axis = named[path].index("vocab")
-            unchanged, new = np.split(np.asarray(after[path]), [old], axis)
+            rows = before[path].shape[axis]
+            unchanged, new = np.split(np.asarray(after[path]), [rows], axis)
             np.testing.assert_array_equal(unchanged, before[path], err_msg=path)
             assert new.shape[axis] == 7
             assert np.isfinite(new).all()
@@ -74,6 +84,29 @@ def test_old_rows_are_unchanged_and_new_ones_survive_saving(name, tmp_path):
         for path, value in flatten(params(again)).items():
             np.testing.assert_array_equal(value, after[path], err_msg=path)
         assert again.config.target_vocab == old + 7 or side == "encoder"
+
+
+@pytest.mark.parametrize("name", sorted(NO_WORDS.values()))
+def test_models_that_read_no_words_are_refused(name):
+    model = load(name)
+    with pytest.raises(ValueError, match=f"{model.config.model_type} has no vocabulary"):
+        tj.resize_embeddings(model, 107, key=KEY)
+
+
+def test_tokens_behind_the_vocabulary_have_their_own_table():
+    model = load("idefics")
+    grown = tj.resize_embeddings(model, 107, key=KEY)
+    assert (grown.config.vocab_size, grown.config.additional_vocab_size) == (96, 11)
+    fewer = tj.resize_embeddings(grown, 100, shrink=True)
+    assert fewer.config == model.config
+    with pytest.raises(ValueError, match=r"96 tokens of idefics .* give at least 97"):
+        tj.resize_embeddings(model, 96, shrink=True)
+
+
+def test_a_side_that_reads_no_text_is_refused():
+    speech = load("speech-encoder-decoder")
+    with pytest.raises(ValueError, match="only the decoder reads text; leave side out"):
+        tj.resize_embeddings(speech, 107, key=KEY, side="encoder")
 
 
 @pytest.mark.parametrize("name", ["bert-mlm", "bart", "t5-v1.1"])

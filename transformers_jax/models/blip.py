@@ -190,6 +190,11 @@ class BlipConfig(ProjectedDualConfig):
         return self.text_config if tower == "decoder" else self.vision_config
 
     @property
+    def vocab_size(self) -> int:
+        """How many words the text tower knows."""
+        return self.text_config.target_vocab
+
+    @property
     def target_vocab(self):
         return self.text_config.target_vocab
 
