@@ -180,6 +180,20 @@ def test_what_stood_in_a_towers_older_dict_is_what_counts():
     assert only == tj.CLIPConfig()
 
 
+def test_towers_that_say_no_family_are_of_the_family_s_own_kind():
+    config = tj.AutoConfig.from_pretrained(
+        {"model_type": "siglip", "vision_config": {"hidden_size": 1152}}
+    )
+    assert config.vision_config == tj.SiglipVisionConfig(hidden_size=1152)
+    assert tj.CLIPConfig(text_config={"hidden_size": 64}).text_config.model_type == (
+        "clip_text_model"
+    )
+    with pytest.raises(ValueError, match="names no model_type"):  # towers of any family
+        tj.AutoConfig.from_pretrained(
+            {"model_type": "vision-text-dual-encoder", "vision_config": {"hidden_size": 1152}}
+        )
+
+
 @pytest.mark.parametrize(
     ("family", "switch"),
     [

@@ -20,9 +20,9 @@ OPUS = dict(
 )
 BLENDERBOT_400M = dict(d_model=1280, decoder_layers=12, encoder_ffn_dim=5120, decoder_ffn_dim=5120)
 FAIRSEQ = dict(max_position_embeddings=514, type_vocab_size=1)
+BASE = dict(hidden_size=768, num_attention_heads=12, intermediate_size=3072)
 LARGE = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
 XLM_R = {"model_type": "xlm-roberta", "vocab_size": 250002, **FAIRSEQ}
-ALBERT_BASE = dict(hidden_size=768, num_attention_heads=12, intermediate_size=3072)
 DEBERTA = dict(relative_attention=True, pos_att_type="c2p|p2c", position_biased_input=False)
 DEBERTA_V2 = dict(
     **DEBERTA,
@@ -31,7 +31,7 @@ DEBERTA_V2 = dict(
     norm_rel_ebd="layer_norm",
     share_att_key=True,
 )
-DEBERTA_V3 = dict(**DEBERTA_V2, hidden_size=768, num_attention_heads=12, intermediate_size=3072)
+DEBERTA_V3 = dict(**DEBERTA_V2, **BASE)
 MT5_SMALL = {"feed_forward_proj": "gated-gelu", "d_ff": 1024, "num_layers": 8, "num_heads": 6}
 T5_BASE_V11 = dict(
     d_model=768, d_ff=2048, num_layers=12, num_heads=12, feed_forward_proj="gated-gelu"
@@ -53,6 +53,14 @@ BERT2GPT2 = {
     "encoder": {"model_type": "bert"},
     "decoder": {"model_type": "gpt2", "add_cross_attention": True},
 }
+CLASSES, IMAGENET = "image_classification", {"num_labels": 1000}
+BEIT = {"model_type": "beit", "use_absolute_position_embeddings": False}
+DINOV2 = dict(image_size=518, patch_size=14)
+SO400M = dict(
+    hidden_size=1152, num_hidden_layers=27, num_attention_heads=16, intermediate_size=4304
+)
+BLIP = {"model_type": "blip", "vision_config": {"image_size": 384}}
+SPEECH_LARGE = dict(**LARGE, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True)
 SIZES = {  # name: (what config.json says, head, count)
     "bert2bert": ({"model_type": "encoder-decoder"}, "seq2seq_lm", 247_363_386),
     "bert2gpt2": (BERT2GPT2, "seq2seq_lm", 262_288_896),
@@ -90,7 +98,7 @@ SIZES = {  # name: (what config.json says, head, count)
         110_655_493,
     ),
     "mpnet-base": ({"model_type": "mpnet", "max_position_embeddings": 514}, "none", 109_486_464),
-    "albert-base-v2": ({"model_type": "albert", **ALBERT_BASE}, "none", 11_683_584),
+    "albert-base-v2": ({"model_type": "albert", **BASE}, "none", 11_683_584),
     "albert-xxlarge-v2": ({"model_type": "albert"}, "pretraining", 223_158_450),
     "roformer_chinese_base": ({"model_type": "roformer"}, "masked_lm", 124_197_968 - 1536 * 64),
     "ModernBERT-base": ({"model_type": "modernbert"}, "masked_lm", 149_655_232),
@@ -190,36 +198,201 @@ SIZES = {  # name: (what config.json says, head, count)
         222_913_152,
     ),
     "deberta-v3-small": ({**DEBERTA_V3, "num_hidden_layers": 6}, "none", 141_304_320),
-    "vit-base-patch16-224": (
-        {"model_type": "vit", "num_labels": 1000},
-        "image_classification",
-        86_567_656,
+    "vit-base-patch16-224": ({"model_type": "vit", **IMAGENET}, CLASSES, 86_567_656),
+    "deit-base-distilled": (
+        {"model_type": "deit", **IMAGENET},
+        "image_classification_with_teacher",
+        87_338_192,
     ),
-    "swin-tiny": ({"model_type": "swin", "num_labels": 1000}, "image_classification", 28_288_354),
+    "beit-base": ({**BEIT, **IMAGENET, "use_relative_position_bias": True}, CLASSES, 86_530_984),
+    "beit-base, visual tokens": (
+        {
+            **BEIT,
+            "use_mask_token": True,
+            "use_mean_pooling": False,
+            "use_shared_relative_position_bias": True,
+        },
+        "masked_image_modeling",
+        91_967_312,
+    ),
+    "dinov2-base": ({"model_type": "dinov2", **DINOV2}, "none", 86_580_480),
+    "dinov2-giant": (
+        {
+            "model_type": "dinov2",
+            **DINOV2,
+            "hidden_size": 1536,
+            "num_hidden_layers": 40,
+            "num_attention_heads": 24,
+            "use_swiglu_ffn": True,
+        },
+        "none",
+        1_136_480_768,
+    ),
+    "dinov2-with-registers-base": (
+        {"model_type": "dinov2_with_registers", **DINOV2},
+        "none",
+        86_583_552,
+    ),
+    "dinov3-vits16": ({"model_type": "dinov3_vit"}, "none", 21_595_008),
+    "dinov3-vitb16": ({"model_type": "dinov3_vit", **BASE}, "none", 85_657_344),
+    "vit-mae-base": ({"model_type": "vit_mae"}, "pretraining", 111_907_840),
+    "swin-tiny": ({"model_type": "swin", **IMAGENET}, CLASSES, 28_288_354),
+    "swin-large": (
+        {
+            "model_type": "swin",
+            **IMAGENET,
+            "embed_dim": 192,
+            "depths": [2, 2, 18, 2],
+            "num_heads": [6, 12, 24, 48],
+        },
+        CLASSES,
+        196_532_476,
+    ),
     "swinv2-tiny": (
-        {"model_type": "swinv2", "num_labels": 1000, "image_size": 256, "window_size": 8},
-        "image_classification",
+        {"model_type": "swinv2", **IMAGENET, "image_size": 256, "window_size": 8},
+        CLASSES,
         28_347_154,
     ),
-    "convnext-tiny": (
-        {"model_type": "convnext", "num_labels": 1000},
-        "image_classification",
-        28_589_128,
+    "swinv2-base": (
+        {
+            "model_type": "swinv2",
+            **IMAGENET,
+            "image_size": 256,
+            "window_size": 8,
+            "embed_dim": 128,
+            "depths": [2, 2, 18, 2],
+            "num_heads": [4, 8, 16, 32],
+        },
+        CLASSES,
+        87_918_816,
     ),
-    "convnextv2-tiny": (
-        {"model_type": "convnextv2", "num_labels": 1000},
-        "image_classification",
-        28_635_496,
+    "convnext-tiny": ({"model_type": "convnext", **IMAGENET}, CLASSES, 28_589_128),
+    "convnext-base": (
+        {
+            "model_type": "convnext",
+            **IMAGENET,
+            "depths": [3, 3, 27, 3],
+            "hidden_sizes": [128, 256, 512, 1024],
+        },
+        CLASSES,
+        88_591_464,
+    ),
+    "convnextv2-tiny": ({"model_type": "convnextv2", **IMAGENET}, CLASSES, 28_635_496),
+    "resnet-18": (  # and the statistics of 20 batch norms
+        {
+            "model_type": "resnet",
+            **IMAGENET,
+            "depths": [2, 2, 2, 2],
+            "hidden_sizes": [64, 128, 256, 512],
+            "layer_type": "basic",
+        },
+        CLASSES,
+        11_689_512 + 9_600 + 20,
     ),
     "resnet-50": (  # and the statistics of 53 batch norms
-        {"model_type": "resnet", "num_labels": 1000},
-        "image_classification",
+        {"model_type": "resnet", **IMAGENET},
+        CLASSES,
         25_557_032 + 53_120 + 53,
     ),
-    "mixer-b16": ({"architecture": "mixer_b16_224"}, "image_classification", 59_880_472),
+    "mixer-b16": ({"architecture": "mixer_b16_224"}, CLASSES, 59_880_472),
     "clip-vit-base-patch32": ({"model_type": "clip"}, "contrastive", 151_277_313),
+    "siglip-base-patch16-224": ({"model_type": "siglip"}, "contrastive", 203_155_970),
+    "siglip-so400m-patch14-384": (
+        {
+            "model_type": "siglip",
+            "text_config": SO400M,
+            "vision_config": {**SO400M, "image_size": 384, "patch_size": 14},
+        },
+        "contrastive",
+        877_960_498,
+    ),
+    "siglip2-base-patch16-naflex": ({"model_type": "siglip2"}, "contrastive", 203_202_050),
+    "blip-base": ({"model_type": "blip"}, "contrastive", 224_726_017),
+    "blip-image-captioning-base": (BLIP, "causal_lm", 223_971_644),
+    "blip-vqa-base": (BLIP, "visual_question_answering", 361_230_140),
+    "blip2-opt-2.7b": (
+        {
+            "model_type": "blip-2",
+            "image_token_index": 50265,
+            "text_config": {
+                "model_type": "opt",
+                "vocab_size": 50304,
+                "hidden_size": 2560,
+                "word_embed_proj_dim": 2560,
+                "ffn_dim": 10240,
+                "num_hidden_layers": 32,
+                "num_attention_heads": 32,
+            },
+        },
+        "causal_lm",
+        3_744_761_856,
+    ),
+    "llava-1.5-7b": (
+        {
+            "model_type": "llava",
+            "image_token_index": 32000,
+            "text_config": {"model_type": "llama", "vocab_size": 32064},
+            "vision_config": {
+                "model_type": "clip_vision_model",
+                **LARGE,
+                "image_size": 336,
+                "patch_size": 14,
+            },
+        },
+        "causal_lm",
+        7_063_427_072,
+    ),
+    "paligemma-3b-224": (
+        {
+            "model_type": "paligemma",
+            "image_token_index": 257152,
+            "projection_dim": 2048,
+            "text_config": {
+                "model_type": "gemma",
+                "vocab_size": 257216,
+                "hidden_size": 2048,
+                "intermediate_size": 16384,
+                "num_hidden_layers": 18,
+                "num_attention_heads": 8,
+                "num_key_value_heads": 1,
+            },
+            "vision_config": {
+                "model_type": "siglip_vision_model",
+                **SO400M,
+                "patch_size": 14,
+                "vision_use_head": False,
+            },
+        },
+        "causal_lm",
+        2_923_466_480,
+    ),
+    "idefics-9b": (
+        {
+            "model_type": "idefics",
+            "additional_vocab_size": 2,
+            "cross_layer_interval": 4,
+            "qk_layer_norms": True,
+            "use_resampler": True,
+            "perceiver_config": {"qk_layer_norms_perceiver": True},
+            "vision_config": {"embed_dim": 1280},
+        },
+        "causal_lm",
+        8_929_679_632,
+    ),
     "wav2vec2-base": ({"model_type": "wav2vec2"}, "pretraining", 95_044_608),
+    "wav2vec2-base-960h": ({"model_type": "wav2vec2"}, "ctc", 94_396_320),
+    "wav2vec2-large-xlsr-53": (
+        {
+            "model_type": "wav2vec2",
+            **SPEECH_LARGE,
+            "codevector_dim": 768,
+            "proj_codevector_dim": 768,
+        },
+        "pretraining",
+        317_390_592,
+    ),
     "hubert-base-ls960": ({"model_type": "hubert"}, "none", 94_371_712),
+    "hubert-large-ls960-ft": ({"model_type": "hubert", **SPEECH_LARGE}, "ctc", 315_471_520),
     "ast-finetuned-audioset": (
         {"model_type": "audio-spectrogram-transformer", "num_labels": 527},
         "audio_classification",

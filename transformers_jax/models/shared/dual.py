@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from transformers_jax.hub.table import BACKBONE, Table, rows
+from transformers_jax.models import FAMILIES
 from transformers_jax.models.composite import CompositeConfig
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import by_stack
@@ -94,9 +95,21 @@ class DualConfig(CompositeConfig):
         values = dict(values)
         for name in cls.PARTS:
             if (older := values.pop(f"{name}_dict", None)) is not None:
-                kind = f"{cls.model_type}_{name.removesuffix('_config')}_model"
-                values[name] = {"model_type": kind, **older}
+                values[name] = {"model_type": cls.usual(name), **older}
         return super().from_dict(values, ignore=ignore)
+
+    @classmethod
+    def usual(cls, name: str) -> str:
+        """The model_type of the family's own towers."""
+        return f"{cls.model_type}_{name.removesuffix('_config')}_model"
+
+    @classmethod
+    def read(cls, name, values, ignore=()):
+        """A tower of which no family is said is the family's own, as in the reference; a family
+        without towers of its own has to say it."""
+        if "model_type" not in values and cls.usual(name) in FAMILIES:
+            values = {"model_type": cls.usual(name), **values}
+        return super().read(name, values, ignore)
 
     @property
     def initial(self) -> Initial:
