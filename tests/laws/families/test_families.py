@@ -27,6 +27,12 @@ def test_a_family_without_the_laws_of_texts_has_those_of_its_modality():
             assert family in test_modalities.families_with(law)
     every = set().union(*test_modalities.LAWS.values())
     assert every == test_modalities.tested  # each law has a test
+    for family, others in test_modalities.PARTS.items():  # quick tests have what slow ones repeat
+        assert not test_modalities.PARTS.keys() & set(others)
+        for law in (
+            test_modalities.COMPILED & test_modalities.LAWS[test_modalities.MODALITIES[family]]
+        ):
+            assert set(others) <= set(test_modalities.families_with(law))
 
 
 def test_kin_are_built_by_the_methods_of_their_base_family():

@@ -68,6 +68,20 @@ LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "stages of kin": {"layers", "rows", "noise"},
     "stages without noise": EVERY - {"masks", "noise"},
 }
+COMPILED = {"recomputing", "strict", "widths", "export", "half"}  # laws of seconds a family
+PARTS = {  # families built of the code of others, whose laws of seconds are in the slow matrix
+    **dict.fromkeys(("clip_text_model", "clip_vision_model"), ("clip",)),
+    **dict.fromkeys(("blip_text_model", "blip_vision_model"), ("blip",)),
+    **dict.fromkeys(("siglip_text_model", "siglip_vision_model"), ("siglip",)),
+    **dict.fromkeys(("siglip2_text_model", "siglip2_vision_model"), ("siglip2",)),
+    "blip_2_qformer": ("blip-2",),
+    "deit": ("vit",),
+    "dinov2_with_registers": ("dinov2",),
+    "hubert": ("wav2vec2",),
+    "speech-encoder-decoder": ("wav2vec2", "whisper"),
+    "vision-encoder-decoder": ("vit", "whisper"),
+    "vision-text-dual-encoder": ("vit", "clip"),
+}
 tested = set()
 
 
@@ -79,7 +93,10 @@ def families_with(law):
 def law(name):
     """A test of a law, for each family that has it."""
     tested.add(name)
-    return pytest.mark.parametrize("family", families_with(name))
+    late = PARTS if name in COMPILED else ()
+    slow = lambda family: [pytest.mark.slow] if family in late else []
+    families = [pytest.param(family, marks=slow(family)) for family in families_with(name)]
+    return pytest.mark.parametrize("family", families)
 
 
 QUIET = dict(attention_dropout=0.2)
