@@ -15,7 +15,13 @@ FAMILIES_OF_TWO_SIDES = {
 BY_PAD = {"t5", "mt5", "umt5", "longt5", "switch_transformers", "pegasus", "marian"}
 BY_BOS = {"blenderbot", "blenderbot-small"}
 BY_EOS = {"bart", "led", "m2m_100"}
-OTHERWISE = {"mbart", "whisper", "encoder-decoder", "speech-encoder-decoder"}
+OTHERWISE = {
+    "mbart",
+    "whisper",
+    "encoder-decoder",
+    "speech-encoder-decoder",
+    "vision-encoder-decoder",
+}
 """Whose decoders start with the code of a language, a token of its own, or as the config says."""
 
 SPECIAL = {"pad": 11, "bos": 12, "eos": 13}  # the default of no family
