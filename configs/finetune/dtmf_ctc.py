@@ -7,6 +7,9 @@ Hardware:  two CPU cores, shared with other processes.
 Time:      299 s from start to report, for 107 thousand parameters.
 Result:    98.25% of 400 held-out numbers at 10 dB without a mistake, and 98.25% of those of the
            test split; 2026-11-29, Python 3.11.
+Choices:   a first run, of 10 epochs, was cut at step 1372 by a limit of time, and had every number
+           of ten batches of the validation split right; 6 epochs were chosen after it. The test
+           split was evaluated once.
 """
 
 from transformers_jax.data.config import Table

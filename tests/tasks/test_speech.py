@@ -1,17 +1,20 @@
 """Tasks of recordings: texts by connectionist temporal classification, and pretraining."""
 
 import json
+import re
 
 import jax
 import numpy as np
 import pytest
 
 import transformers_jax as tj
+from tests.docs.test_task_pages import rows_of
 from transformers_jax.data.config import Table
 from transformers_jax.data.generated import TABLES
+from transformers_jax.data.tables import of_python
 from transformers_jax.optim import AdamW
 from transformers_jax.runs.fit import fit
-from transformers_jax.tasks import CTC, SpeechPretraining
+from transformers_jax.tasks import CTC, SequenceClassification, SpeechPretraining
 from transformers_jax.tasks.speech_pretraining import drawn_negatives
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig
 
@@ -85,8 +88,10 @@ def test_recordings_are_trained_on_and_their_texts_compared(tmp_path, table):
     ],
 )
 def test_what_is_no_recording_is_refused_by_its_place(tmp_path, table, record, match):
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises(ValueError, match=match) as error:
         run(tmp_path / "run", [*table[:7], record] if "audio" in record else [record], CTC())
+    patterns = [".*".join(map(re.escape, row.split("..."))) for row in rows_of("speech")]
+    assert any(re.fullmatch(one, str(error.value), re.DOTALL) for one in patterns)
 
 
 def test_pretraining_ends_where_the_codebooks_collapse(tmp_path, table):
@@ -99,6 +104,25 @@ def test_pretraining_ends_where_the_codebooks_collapse(tmp_path, table):
     asked = SpeechPretraining(mask_length=3, least_words=1.0, grace=2)
     with pytest.raises(FloatingPointError, match=r"collapsed: at step 2 .* of 8 .*asks for 8\.0"):
         run(tmp_path / "other", sounds, asked)
+
+
+def test_what_is_predicted_names_its_column(tmp_path, table):
+    run(tmp_path / "run", table, CTC())
+    said = tj.predict(tmp_path / "run", [{"sound": table[0]["audio"]}], audio="sound")
+    assert set(said[0]) == {"text"}
+    with pytest.raises(ValueError, match=r"none of 'audio', .*: pass --data.audio NAME"):
+        tj.predict(tmp_path / "run", [{"sound": table[0]["audio"]}])
+    with pytest.raises(ValueError, match="reads no recordings"):
+        SequenceClassification().columns(Table(audio="sound"), of_python("train", [{"text": "a"}]))
+
+
+def test_pretraining_predicts_nothing_and_says_so(tmp_path, table):
+    sounds = [{"audio": record["audio"]} for record in table]
+    run(tmp_path / "run", sounds, SpeechPretraining(mask_length=3))
+    found = tj.evaluate(tmp_path / "run", sounds[:4])
+    assert found["loss"] == pytest.approx(found["contrastive"] + found["diversity"])
+    with pytest.raises(ValueError, match=r"evaluate\(\) gives its loss"):
+        tj.predict(tmp_path / "run", sounds[:4])
 
 
 def test_negatives_are_other_hidden_frames_of_the_row():

@@ -80,6 +80,8 @@ class Table(Settings):
     """the column of the text; by default that of the task's usual names which there is"""
     text_pair: str | None = None
     """the column of a second text, which the model reads behind the first"""
+    audio: str | None = None
+    """the column of recordings (ctc, speech_pretraining)"""
     label: str | None = None
     """the column of what is to be predicted"""
     negatives: str | None = None

@@ -26,6 +26,7 @@ from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.hub.download import resolve
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import merge, split
+from transformers_jax.objectives.metrics import means
 from transformers_jax.objectives.reference import WithReference
 from transformers_jax.pretrained import from_pretrained
 from transformers_jax.runs.recipe import settings_of
@@ -122,7 +123,7 @@ class Answering:
         batches = evaluation_batches(part, records.name)
         sums = [jax.device_get(_sums(self.task, definition, values, one)) for one in batches]
         added = jax.tree.map(lambda *parts: float(sum(parts)), *sums)
-        return {name: total / max(count, 1) for name, (total, count) in added.items()}
+        return {name: float(value) for name, value in means(added).items()}
 
 
 def opened(

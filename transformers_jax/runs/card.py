@@ -21,6 +21,7 @@ from transformers_jax.runs.pipelines import pipeline_of
 from transformers_jax.runs.report import facts
 from transformers_jax.runs.summary import METRICS, Summary, at_step, summarise
 from transformers_jax.tasks import TASKS
+from transformers_jax.tasks.rows import READ
 from transformers_jax.training import metrics
 from transformers_jax.training.provenance import read_run
 
@@ -226,7 +227,7 @@ def _use(
         return _use_of_adapter(config, task, origin or "BASE")
     architecture = (json_or_empty(model / "config.json").get("architectures") or ["AutoModel"])[0]
     columns = (read_run(run).get("data") or {}).get("columns") or {}
-    read = {name: "..." for role, name in columns.items() if role in ("text", "text_pair")}
+    read = {name: "..." for role, name in columns.items() if role in READ}
     ours = f"model = tj.from_pretrained({here})"
     if task is not None and TASKS[task]().scored and read:
         ours = f'tj.predict({here}, [{json_text(read)}], task="{task}")'

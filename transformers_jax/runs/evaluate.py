@@ -26,6 +26,8 @@ class Reading:
     """the column of the text"""
     text_pair: DisallowNone[str | None] = None
     """the column of a second text"""
+    audio: DisallowNone[str | None] = None
+    """the column of recordings"""
     batch: DisallowNone[int | None] = None
     """rows that are computed together"""
     length: DisallowNone[int | None] = None

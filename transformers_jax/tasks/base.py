@@ -23,7 +23,7 @@ from transformers_jax.objectives.losses import supervised
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Objective
 from transformers_jax.settings import Settings
 from transformers_jax.tasks.figures import Figure
-from transformers_jax.tasks.rows import NUMBER, Form, Rows
+from transformers_jax.tasks.rows import NUMBER, READ, Form, Rows
 
 Answers = Mapping[str, np.ndarray]
 """What a model says of each example, [N ...] by name."""
@@ -97,16 +97,22 @@ class Task(Settings):
             answered: whether what is to be predicted must be there.
 
         Raises:
-            ValueError: a column that is named is not there, or one that is needed is not found.
+            ValueError: one that is needed is not found, or recordings are named for a task of
+                texts.
         """
         columns = {}
+        if data.audio is not None and "audio" not in self.usual:
+            raise ValueError(
+                f"data.audio names {data.audio!r}, and {type(self).__name__} reads no recordings: "
+                "leave it out"
+            )
         for role, names in self.usual.items():
             named = getattr(data, role, None)
             if named is not None:
                 columns[role] = named
             elif found := [name for name in names if name in records.columns]:
                 columns[role] = found[0]
-            elif role in self.needed and (answered or role in ("text", "text_pair")):
+            elif role in self.needed and (answered or role in READ):
                 flag = f"--data.{role.replace('_', '-')}"
                 raise ValueError(
                     f"{records.name} has the columns {', '.join(map(repr, records.columns))}, and "

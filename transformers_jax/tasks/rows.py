@@ -20,6 +20,8 @@ from transformers_jax.objectives.example import Example
 
 NUMBER = "number"
 """The entry of a batch that says which example a row is; -100 where it is none."""
+READ = ("text", "text_pair", "audio")
+"""Roles of the columns that are read, not predicted."""
 TOGETHER = 10_000  # texts that are encoded together
 
 

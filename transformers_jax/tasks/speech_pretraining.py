@@ -71,6 +71,10 @@ class SpeechPretraining(Task):
             )
 
     @property
+    def generates(self) -> bool:
+        return False
+
+    @property
     def roles(self) -> tuple[str, ...]:
         return ("pad",)
 
@@ -101,6 +105,13 @@ class SpeechPretraining(Task):
 
     def measure(self, model, batch):
         return self._loss(model, batch, jax.random.key(FIXED), None)[1], {}
+
+    def respond(self, model, batch):
+        """Raises ValueError: there is nothing to predict."""
+        raise ValueError(
+            "pretraining on recordings predicts nothing; evaluate() gives its loss, and the task "
+            "ctc trains such a model to write what was said"
+        )
 
     def _loss(self, model: Any, batch: Any, drawn: Key, noise: Key | None) -> Any:
         """The loss, of frames that are hidden by one key, in a model with the noise of another."""
