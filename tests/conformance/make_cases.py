@@ -20,6 +20,15 @@ BERT = dict(
     intermediate_size=48,
     max_position_embeddings=40,
 )
+SWIN = dict(
+    image_size=12,
+    patch_size=2,
+    embed_dim=8,
+    depths=[2, 1],
+    num_heads=[2, 4],
+    window_size=2,
+    mlp_ratio=2.0,
+)
 DEBERTA = dict(
     **BERT, relative_attention=True, pos_att_type=["c2p", "p2c"], position_biased_input=False
 )
@@ -299,6 +308,25 @@ CHOSEN |= {
     "beit-oblong": (
         "BeitForImageClassification",
         {**VIT, "use_relative_position_bias": True, "num_labels": 5, "num_hidden_layers": 3},
+    ),
+    "swin-masked": (
+        "SwinForMaskedImageModeling",
+        {**SWIN, "encoder_stride": 4, "use_absolute_embeddings": True},
+    ),
+    "swinv2-classify": (
+        "Swinv2ForImageClassification",
+        {**SWIN, "window_size": 4, "pretrained_window_sizes": [3, 0], "num_labels": 3},
+    ),
+    "convnextv2-classify": (
+        "ConvNextV2ForImageClassification",
+        {
+            "image_size": 12,
+            "patch_size": 2,
+            "hidden_sizes": [6, 10],
+            "depths": [1, 2],
+            "num_stages": 2,
+            "num_labels": 3,
+        },
     ),
     "dinov2-swiglu": ("Dinov2ForImageClassification", {**DINO, "use_swiglu_ffn": True}),
     "runtime-dinov2-swiglu": ("Dinov2ForImageClassification", {**DINO, "use_swiglu_ffn": True}),
