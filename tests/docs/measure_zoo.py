@@ -17,7 +17,6 @@ from typing import Any
 from tests.conformance.test_conformance import load
 from tests.docs import zoo
 from tests.families import test_gradients, test_round_trip
-from transformers_jax.models import FAMILIES, MODULES
 from transformers_jax.pretrained import from_pretrained
 
 
@@ -75,7 +74,7 @@ def main(arguments: list[str]) -> None:
         removed = set(measured[kind]) - set(there[kind])
         measured[kind] = {n: r for n, r in sorted(measured[kind].items()) if n not in removed}
         for name, content in there[kind].items():
-            if f"{kind}/{name}" in old and zoo.family_of(name) in {*FAMILIES, *MODULES}:
+            if f"{kind}/{name}" in old and zoo.family_of(name) in zoo.KINDS:
                 known = {"family": zoo.family_of(name), "digest": content}
                 measured[kind][name] = known | rounded(measure(name))
                 print(kind, name, measured[kind][name], flush=True)

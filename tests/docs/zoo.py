@@ -7,6 +7,7 @@ it anew for cases that are new or have changed.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import io
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.models import FAMILIES, MODULES
+from transformers_jax.models import FAMILIES, MODULES, TIMM
 from transformers_jax.models.base import Plan
 from transformers_jax.models.electra import ElectraConfig
 from transformers_jax.objectives import OBJECTIVES
@@ -28,7 +29,27 @@ FIXTURES = ROOT / "tests" / "families" / "fixtures"
 RESULTS = ROOT / "tests" / "conformance" / "results.json"
 MODELS = ROOT / "transformers_jax" / "models"
 
+TIMM_KINDS = {f"timm {start}*": address for start, address in TIMM.items()}
+KINDS = {**FAMILIES, **MODULES, **TIMM_KINDS}
+"""All families: by `model_type`, by module, and those of timm by how their architectures begin."""
 SAVED = ("same bytes", "current names")
+NAMES = {
+    "blip": "BLIP",
+    "blip-2": "BLIP-2",
+    "blip_2_qformer": "Q-Former",
+    "dinov2_with_registers": "DINOv2 with registers",
+    "llava": "LLaVA",
+    "paligemma": "PaliGemma",
+    "siglip": "SigLIP",
+    "siglip2": "SigLIP 2",
+    "speech-encoder-decoder": "speech encoder-decoder",
+    "timm mixer_*": "timm's MLP-Mixer",
+    "timm vit_*": "timm's ViT and hybrids",
+    "vision-encoder-decoder": "vision encoder-decoder",
+    "vision-text-dual-encoder": "vision-text dual encoder",
+}
+"""Of families whose configs do not say it."""
+OF_SENSES = ("images, and images with texts", "sound")
 SPACE = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
     *(tokenize.ENCODING, tokenize.ENDMARKER),
@@ -94,9 +115,18 @@ def unmeasured(measured: dict[str, Any], there: dict[str, dict[str, str]]) -> li
 
 
 def family_of(case: str) -> str:
-    """The `model_type` or the `module` in the config.json of a case."""
+    """The kind of the config.json of a case."""
     config = json.loads((CASES / case / "config.json").read_text())
+    if "architecture" in config and not {"module", "model_type"} & set(config):
+        return next(f"timm {s}*" for s in TIMM if config["architecture"].startswith(s))
     return config.get("module", config.get("model_type"))
+
+
+def towers_of_cases() -> set[str]:
+    """The `model_type` of every config that stands in the config.json of a case."""
+    configs = [json.loads((case / "config.json").read_text()) for case in CASES.iterdir()]
+    parts = [part for config in configs for part in config.values() if isinstance(part, dict)]
+    return {str(part.get("model_type")) for part in parts}
 
 
 @dataclass(frozen=True)
@@ -118,6 +148,8 @@ class Family:
     @property
     def name(self) -> str:
         """As people write it: "GPT-2"."""
+        if self.kind in NAMES:
+            return NAMES[self.kind]
         text = self.config.__doc__ or ""
         fields, arguments = r"The fields of an? (.+?) config\.json", r"The arguments of (.+?)\.$"
         for form in (fields, arguments, r"(The .+?);"):
@@ -148,8 +180,10 @@ class Family:
         """How it differs from the others."""
         if self.kind in MODULES:
             return "modules of PyTorch code"
-        if {"image_classification", "contrastive", "projection"} & set(self.heads):
+        if {"pixel_values", "x"} & self.arguments:
             return "images, and images with texts"
+        if "input_values" in self.arguments:
+            return "sound"
         if self.config.is_encoder_decoder is True or "seq2seq_lm" in self.heads:
             return "encoder-decoders"
         only_decodes = "causal_lm" in self.heads and "masked_lm" not in self.heads
@@ -162,9 +196,15 @@ class Family:
 
     @property
     def reads_text(self) -> bool:
-        """Whether what is embedded first are ids."""
+        """Whether what is embedded first are ids, and nothing else is."""
+        return "input_ids" in self.arguments and self.shape not in OF_SENSES
+
+    @functools.cached_property
+    def arguments(self) -> frozenset[str]:
+        """Those of a call of its first case."""
+        config = self.config.from_pretrained(CASES / next(iter(self.cases)))
         head = next((head for head in self.heads), "none")
-        return "input_ids" in Plan(self.config(), head).build().arguments()
+        return frozenset(Plan(config, head).build().arguments())
 
     def can_learn(self, record: Any) -> bool:
         """Whether it has the head of an objective."""
@@ -191,16 +231,19 @@ class Family:
 
 
 def families() -> list[Family]:
-    """All of them: by shape, then by `model_type`."""
+    """All of them: by shape, then by `model_type`. The towers of a family that have no case of
+    their own (SigLIP's) are measured with it."""
     measured, entries = results(), []
-    for kind, home in {**FAMILIES, **MODULES}.items():
+    inside = towers_of_cases()
+    for kind, home in KINDS.items():
         file, attribute = home.split(":")
         config = getattr(importlib.import_module(f"transformers_jax.models.{file}"), attribute)
         own = {
             part: {n: r for n, r in measured[part].items() if r["family"] == kind}
             for part in ("cases", "steps")
         }
+        if kind in inside and not own["cases"]:
+            continue
         entries.append(Family(kind, config, MODELS / f"{file}.py", **own))
-    order = ("encoders", "decoders", "encoder-decoders", "images, and images with texts")
-    order += ("modules of PyTorch code",)
+    order = ("encoders", "decoders", "encoder-decoders", *OF_SENSES, "modules of PyTorch code")
     return sorted(entries, key=lambda f: (order.index(f.shape), f.kind))
