@@ -21,6 +21,7 @@ from transformers_jax.objectives.losses import LOSSES, objective
 
 WORDS, KEY = 31, jax.random.key(0)
 WITHOUT_LOSS = {"none", "encoder", "projection", "image_text_retrieval"}
+WITHOUT_LOSS |= {"backbone", "image_classification_with_teacher"}
 WITHOUT_LOSS |= {"contrastive"}  # see image_text
 WITHOUT_LOSS |= {"visual_question_answering"}  # its labels are inputs too: see test_image_text.py
 LENGTHS = (3, 7, 5, 4, 7, 6, 2, 5, 7, 3, 6, 4, 2, 7, 5, 6)  # of the rows of a batch
@@ -45,7 +46,7 @@ CONFIGS: dict[str, Any] = {
 images = dict(image_size=8, patch_size=4, num_channels=1)
 tower = {n: sizes[n] for n in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
 tower |= dict(intermediate_size=12)
-CONFIGS["vit"] = tj.ViTConfig(**tower, **images)
+CONFIGS["vit"] = tj.ViTConfig(**tower, **images, encoder_stride=4)
 CONFIGS["clip"] = tj.CLIPConfig(
     text_config=tj.CLIPTextConfig(
         **tower, vocab_size=WORDS, max_position_embeddings=16, eos_token_id=2, projection_dim=6
@@ -70,6 +71,7 @@ FAMILY = {
     "xvector": "wav2vec2",
     "audio_classification": "audio-spectrogram-transformer",
     "image_classification": "vit",
+    "masked_image_modeling": "vit",
     "replaced_token": "electra",
     "causal_lm": "gpt2",
     "seq2seq_lm": "t5",
@@ -134,6 +136,7 @@ assert {name.split("-")[0] for name in CASES} >= LOSSES.keys(), "an objective wi
 
 # ---------------------------------------------------------------- rows
 
+FIXED = ("audio_frame_classification", "masked_image_modeling")  # a row of frames or patches
 PADDED = {"input_ids": 0, "attention_mask": 0, "position": 0, "question_lengths": 0}
 
 
@@ -151,6 +154,8 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
     pixels = rng.normal(size=(1, 8, 8)).astype(np.float32)
     if kind == "image_classification":
         return {"pixel_values": pixels, "labels": once}
+    if kind == "masked_image_modeling":
+        return {"pixel_values": pixels, "bool_masked_pos": np.arange(4) <= number % 3}
     if kind == "image_text":
         return {**inputs, "pixel_values": pixels}
     samples = rng.normal(size=SAMPLES).astype(np.float32)
@@ -192,7 +197,7 @@ def padded(rows: list[dict[str, Any]], width: int, side: str = "right") -> dict[
     def filled(name: str, values: list[Any]) -> np.ndarray:
         if isinstance(values[0], dict):
             return {n: filled(n, [v[n] for v in values]) for n in values[0]}  # type: ignore
-        if np.ndim(values[0]) == 0 or np.asarray(values[0]).dtype == np.float32:
+        if np.ndim(values[0]) == 0 or values[0].dtype in (np.float32, bool):
             return np.stack(values)
         wide = []
         for value in values:
