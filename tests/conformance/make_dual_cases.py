@@ -53,6 +53,12 @@ CHOSEN = {
         dict(text_config=WORDS, vision_config=IMAGES, num_labels=5),
     ),
     "siglip-classify": ("SiglipForImageClassification", {**SIGLIP, "num_labels": 5}),
+    "siglip-text": ("SiglipTextModel", SIGLIP["text_config"]),
+    "siglip-vision": ("SiglipVisionModel", SIGLIP["vision_config"]),
+    "siglip2-text": ("Siglip2TextModel", SIGLIP2["text_config"]),
+    "siglip2-vision": ("Siglip2VisionModel", SIGLIP2["vision_config"]),
+    "blip-text": ("BlipTextModel", {**BLIP["text_config"], "encoder_hidden_size": 12}),
+    "blip-vision": ("BlipVisionModel", BLIP["vision_config"]),
     "siglip2": ("Siglip2Model", SIGLIP2),
     "siglip2-classify": ("Siglip2ForImageClassification", {**SIGLIP2, "num_labels": 3}),
 }
@@ -76,9 +82,21 @@ def images_of(rng, config):
     return {"pixel_values": rng.normal(size=size).astype(np.float32)}
 
 
+def texts_of(rng, words):
+    """The arguments of texts, of several lengths."""
+    ids = rng.integers(5, words.vocab_size, (3, words.max_position_embeddings - 3))
+    mask = np.arange(ids.shape[1]) < np.array([[9], [6], [7]])
+    return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+
+
 def inputs_of(rng, architecture, config):
     """The arguments of the call, and the flags beside them."""
-    inputs, kwargs = images_of(rng, config), {"output_hidden_states": True}
+    kwargs = {"output_hidden_states": True}
+    if architecture.endswith("TextModel"):
+        return texts_of(rng, config), kwargs
+    inputs = images_of(rng, config)
+    if architecture.endswith("VisionModel"):
+        return inputs, kwargs
     if architecture.endswith("ForImageClassification"):
         return inputs | {"labels": rng.integers(0, config.num_labels, 3)}, kwargs
     if config.is_encoder_decoder:  # pads among labels are words, behind them is nothing
@@ -86,9 +104,7 @@ def inputs_of(rng, architecture, config):
         labels[0, 5:], labels[1, 3] = -100, 0
         return inputs | {"labels": labels}, kwargs
     words = config.text_config
-    ids = rng.integers(5, words.vocab_size, (3, words.max_position_embeddings - 3))
-    mask = np.arange(ids.shape[1]) < np.array([[9], [6], [7]])
-    inputs |= {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+    inputs |= texts_of(rng, words)
     if architecture.endswith("QuestionAnswering"):
         labels = rng.integers(5, words.vocab_size, (3, 4))
         return inputs | {"labels": labels}, {"output_hidden_states": True}
