@@ -24,6 +24,33 @@ NO_FRAME = -1
 """Stands for the class of a frame behind the audio."""
 
 
+def sounds_of(form: Form, records: Records) -> list[Float[np.ndarray, " S"]]:
+    """The samples of each record."""
+    values, column = form.values(records, "audio"), form.columns["audio"]
+    return [samples_of(value, where, column) for value, where in zip(values, records.places)]
+
+
+def example_of(
+    sound: Float[np.ndarray, " S"], longest: int, frames: int, once: Mapping[str, Any]
+) -> Example:
+    """A recording, filled up to the longest, with what else there is once a row.
+
+    Its ids, one a frame, are what rows are measured by; no model reads them.
+    """
+    padded = np.zeros(longest, np.float32)
+    padded[: len(sound)] = sound
+    once = {"input_values": padded, SAMPLES: len(sound), **once}
+    return Example({"input_ids": np.zeros(frames, np.int32)}, once=once)
+
+
+def with_mask_of_samples(batch: Mapping[str, Any], withheld: tuple[str, ...]) -> dict[str, Any]:
+    """What the model reads of a batch; a row that only fills it up is silence."""
+    given = {name: value for name, value in batch.items() if name not in withheld}
+    length, samples = batch["input_values"].shape[1], batch[SAMPLES][:, None]
+    given["attention_mask"] = ((np.arange(length) < samples) | (samples < 0)).astype("int32")
+    return given
+
+
 @dataclass(frozen=True)
 class CTC(Task):
     """The text of a recording: a table with columns "audio" (samples, at the rate of the model) and
@@ -49,10 +76,7 @@ class CTC(Task):
         return ("pad",)
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        sounds = [
-            samples_of(value, where, form.columns["audio"])
-            for value, where in zip(form.values(records, "audio"), records.places)
-        ]
+        sounds = sounds_of(form, records)
         longest, spec = max(map(len, sounds)), reader_of(form.model)
         frames = spec.frames(longest)
         texts = form.texts(records, "label") if answered else None
@@ -60,9 +84,7 @@ class CTC(Task):
         width = max(map(len, ids), default=0)
         examples = []
         for number, sound in enumerate(sounds):
-            padded = np.zeros(longest, np.float32)
-            padded[: len(sound)] = sound
-            once: dict[str, Any] = {"input_values": padded, SAMPLES: len(sound)}
+            once: dict[str, Any] = {}
             if texts is not None:
                 if not spec.frames(len(sound)) >= _needed(ids[number]):
                     raise ValueError(
@@ -72,19 +94,14 @@ class CTC(Task):
                 labels = np.full(width, -100, np.float32)
                 labels[: len(ids[number])] = ids[number]
                 once["labels"] = labels
-            # one id a frame, by which rows are measured; no model reads them
-            examples.append(Example({"input_ids": np.zeros(frames, np.int32)}, once=once))
+            examples.append(example_of(sound, longest, frames, once))
         note = f"{records.name}: the longest has {longest:,} samples, {frames:,} frames"
         return Rows(records, numbered(examples), np.arange(len(records)), texts, notes=(note,))
 
     # ------------------------------------------------------------ training
 
     def inputs(self, batch):
-        given = {name: value for name, value in batch.items() if name not in self.withheld}
-        length, samples = batch["input_values"].shape[1], batch[SAMPLES][:, None]
-        # a row that fills up a batch is silence
-        given["attention_mask"] = ((np.arange(length) < samples) | (samples < 0)).astype("int32")
-        return given
+        return with_mask_of_samples(batch, self.withheld)
 
     def minimise(self, model, batch, key):
         return self._loss(model, self.output(model, batch, key), batch)

@@ -14,10 +14,15 @@ from transformers_jax.arrays import Array, Bool, Int, Key
 from transformers_jax.data.tables import Records
 from transformers_jax.nn.loss import sum_of_means
 from transformers_jax.nn.spec_augment import Spans
-from transformers_jax.objectives.example import Example
 from transformers_jax.tasks.base import Task
 from transformers_jax.tasks.rows import NUMBER, Form, Rows, numbered
-from transformers_jax.tasks.speech import SAMPLES, reader_of, samples_of
+from transformers_jax.tasks.speech import (
+    SAMPLES,
+    example_of,
+    reader_of,
+    sounds_of,
+    with_mask_of_samples,
+)
 
 FIXED = 0  # the seed of what evaluations hide
 
@@ -79,25 +84,15 @@ class SpeechPretraining(Task):
         return ("pad",)
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        values = form.values(records, "audio")
-        sounds = [samples_of(x, w, form.columns["audio"]) for x, w in zip(values, records.places)]
+        sounds = sounds_of(form, records)
         longest, spec = max(map(len, sounds)), reader_of(form.model)
-        frames, examples = spec.frames(longest), []
-        for sound in sounds:
-            padded = np.zeros(longest, np.float32)
-            padded[: len(sound)] = sound
-            once = {"input_values": padded, SAMPLES: len(sound)}
-            # one id a frame, by which rows are measured; no model reads them
-            examples.append(Example({"input_ids": np.zeros(frames, np.int32)}, once=once))
+        frames = spec.frames(longest)
+        examples = [example_of(sound, longest, frames, {}) for sound in sounds]
         note = f"{records.name}: the longest has {longest:,} samples, {frames:,} frames"
         return Rows(records, numbered(examples), np.arange(len(records)), None, notes=(note,))
 
     def inputs(self, batch):
-        given = {name: value for name, value in batch.items() if name not in self.withheld}
-        length, samples = batch["input_values"].shape[1], batch[SAMPLES][:, None]
-        # a row that fills up a batch is silence
-        given["attention_mask"] = ((np.arange(length) < samples) | (samples < 0)).astype("int32")
-        return given
+        return with_mask_of_samples(batch, self.withheld)
 
     def minimise(self, model, batch, key):
         drawn, noise = jax.random.split(jax.random.key(FIXED) if key is None else key)
