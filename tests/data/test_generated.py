@@ -1,13 +1,14 @@
 """Tables that are made on the spot: the same on every call, with splits that share nothing."""
 
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
 
 from transformers_jax.data import generated, python_docs
 from transformers_jax.data.config import Table
-from transformers_jax.data.generated import TABLES, entities, facts, packages
+from transformers_jax.data.generated import TABLES, entities, facts, glyphs, packages
 from transformers_jax.data.generated.entities import Documented, Namespace
 from transformers_jax.data.generated.splits import SPLITS, split_of
 from transformers_jax.data.python_docs import Document
@@ -168,3 +169,36 @@ def test_sentences_and_questions_are_read_as_they_are_written(relation):
         facts._told("Ann is here")
     with pytest.raises(ValueError, match="asks for no fact"):
         facts._asked("Is Ann here?")
+
+
+# ---------------------------------------------------------------- glyphs
+
+
+def test_a_held_out_character_is_new_and_every_word_of_its_name_is_known():
+    trained, held_out = glyphs.records("train"), glyphs.records("test")
+    known = {word for record in trained for word in glyphs.words(record["text"])}
+    assert len(held_out) == glyphs.HELD_OUT
+    for record in held_out:
+        assert {*glyphs.words(record["text"])} <= known, record["text"]
+        assert split_of(record["text"]) == "test"
+    assert not {record["text"] for record in held_out} & {record["text"] for record in trained}
+    every = [unicodedata.name(chr(code), "") for code in glyphs._font(glyphs.FACES[0]).characters]
+    rest = [name for name in every if name and split_of(name) == "test"]
+    assert any(not {*glyphs.words(name)} <= known for name in rest)  # the control
+
+
+def test_no_two_characters_look_the_same():
+    pictures = {record["image"].tobytes() for record in glyphs.records("test")}
+    upright = [one for one in glyphs.records("train") if one["face"] == glyphs.FACES[0]]
+    assert len(pictures) == glyphs.HELD_OUT
+    assert len(upright) == len({record["text"] for record in upright}) > 3000
+    image = upright[0]["image"]
+    assert image.shape == (32, 32)
+    assert image.dtype == np.uint8
+    assert image.any()
+
+
+def test_what_the_pictures_need_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL.ImageDraw", None)
+    with pytest.raises(ValueError, match=r"generated:glyphs needs the extra `vision`"):
+        glyphs._drawn("A", glyphs.FACES[0], (0, 0))

@@ -13,7 +13,8 @@ dates.py       dates as people write them, and as ISO 8601 does
 numbers.py     numbers in words and in digits
 docstrings.py  functions, and the first lines of their docstrings
 tones.py       numbers as they are dialled and letters in Morse code, as sound in noise
-preferences.py the same, each with a line that is preferred and one that is not
+preferences.py docstrings.py's, each with a line that is preferred and one that is not
+glyphs.py      characters as pictures, and their names in Unicode
 """
 
 from __future__ import annotations
@@ -115,6 +116,12 @@ def _morse(split: str) -> list[dict[str, Any]]:
     return tones.morse(split)
 
 
+def _glyphs(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import glyphs
+
+    return glyphs.records(split)
+
+
 TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "packages": _packages,
     "entities": _entities,
@@ -126,5 +133,6 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "preferences": _preferences,
     "dtmf": _dtmf,
     "morse": _morse,
+    "glyphs": _glyphs,
 }
 """The tables by name; the module of each is imported when it is made."""
