@@ -44,15 +44,23 @@ def integers(name: str, value: Any, rank: int | None = 2) -> np.ndarray | None:
     return readable(value)
 
 
-def ids(name: str, value: Any, size: int, what: str = "vocabulary", rank: int | None = 2) -> None:
-    """Ids lie in [0, size)."""
+def ids(
+    name: str,
+    value: Any,
+    size: int,
+    what: str = "vocabulary",
+    rank: int | None = 2,
+    first: int = 0,
+) -> None:
+    """Ids lie in [first, size)."""
     if 0 in np.shape(value):
         raise ValueError(f"{name} is empty (shape {np.shape(value)}); give at least one token")
     array = integers(name, value, rank)
-    if array is None or (array.min() >= 0 and array.max() < size):
+    if array is None or (array.min() >= first and array.max() < size):
         return
+    wrong = (array < first) | (array >= size)
     raise ValueError(
-        f"{name}{at(array, (array < 0) | (array >= size))}, outside the {what} [0, {size}); "
+        f"{name}{at(array, wrong)}, outside the {what} [{first}, {size}); "
         "check that tokenizer and model belong together"
     )
 

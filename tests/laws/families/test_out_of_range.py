@@ -44,7 +44,8 @@ def test_an_id_out_of_range_gives_nan_in_its_own_row_only(family, tiny, ids):
     whole = run(inputs)
     assert np.isfinite(whole).all()
     for name, size in sizes.items():
-        for wrong in (-1, -size, size):
+        padding = name == "position_ids" and model.embed.spec.unpadded  # at -1
+        for wrong in (-2 if padding else -1, -size, size):
             logits = run({**inputs, name: inputs[name].at[0, 3].set(wrong)})
             assert np.isnan(logits[0]).any(), f"{name}={wrong} is read as another"
             if family != "switch_transformers":  # rows share the room of the experts
@@ -61,6 +62,19 @@ def test_a_position_before_the_first_is_not_the_row_before_the_table_s_first(fam
     assert np.isfinite(run(positions)).all()
     for wrong in (-2, -3) if family == "m2m_100" else (-2, 37):  # sinusoids have no end
         assert np.isnan(run(positions.at[0, 3].set(wrong))[0]).any()
+
+
+def test_a_decoder_whose_padding_has_a_position_takes_it_and_no_other_before_the_first(tiny, ids):
+    model, ids = tiny("opt"), ids[:, :7]
+    mask = np.ones_like(ids)
+    mask[0, :3] = 0
+    positions = np.cumsum(mask, 1) * mask - 1
+    counted = model(input_ids=ids, attention_mask=mask).logits
+    given = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
+    np.testing.assert_array_equal(given, counted)
+    positions[0, 0] = -2
+    with pytest.raises(ValueError, match=r"position_ids\[0, 0\] is -2, outside the .*\[-1, "):
+        model(input_ids=ids, attention_mask=mask, position_ids=positions)
 
 
 def test_in_range_a_lookup_and_its_gradient_are_plain_indexing():

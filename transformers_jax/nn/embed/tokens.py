@@ -191,6 +191,8 @@ class TokenEmbedder(Embedder):
             x = x + self.embed_ids(type_ids, dtype)
         row = nodes.position + self.spec.offset + self.spec.rows_before
         if self.position is not None:
+            if self.spec.unpadded:  # nothing is before padding, though the table has rows there
+                row = jnp.where(nodes.position < -1, -1, row)
             vectors = rows(self.position[...], row)
             if self.spec.padding is not None:  # torch: `padding_idx` of the table
                 vectors = without_gradient(vectors, nodes.position == -1)
@@ -306,7 +308,8 @@ class TokenEmbedder(Embedder):
             same(name, inputs[name], shape, like)
             if isinstance(self.spec.positions, int) and array is not None:
                 rows = self.spec.positions - self.spec.rows_before
-                checks.ids(name, array, rows, "positions", None)
+                first = -1 if self.spec.unpadded else 0  # padding is at -1
+                checks.ids(name, array, rows, "positions", None, first)
         elif inputs.get("cache") is None and "position" not in (inputs.get(f"{prefix}tags") or {}):
             count = self._count(inputs.get(f"{prefix}input_ids"), shape)
             checks.length(like, count, self.spec.longest)
