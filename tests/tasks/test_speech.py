@@ -11,10 +11,9 @@ import transformers_jax as tj
 from tests.docs.test_task_pages import rows_of
 from transformers_jax.data.config import Table
 from transformers_jax.data.generated import TABLES
-from transformers_jax.data.tables import of_python
 from transformers_jax.optim import AdamW
 from transformers_jax.runs.fit import fit
-from transformers_jax.tasks import CTC, SequenceClassification, SpeechPretraining
+from transformers_jax.tasks import CTC, SpeechPretraining
 from transformers_jax.tasks.speech_pretraining import drawn_negatives
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig
 
@@ -112,8 +111,6 @@ def test_what_is_predicted_names_its_column(tmp_path, table):
     assert set(said[0]) == {"text"}
     with pytest.raises(ValueError, match=r"none of 'audio', .*: pass --data.audio NAME"):
         tj.predict(tmp_path / "run", [{"sound": table[0]["audio"]}])
-    with pytest.raises(ValueError, match="reads no recordings"):
-        SequenceClassification().columns(Table(audio="sound"), of_python("train", [{"text": "a"}]))
 
 
 def test_pretraining_predicts_nothing_and_says_so(tmp_path, table):

@@ -8,6 +8,8 @@ from pyarrow import parquet
 from tests.tasks.conftest import reviews, write
 from transformers_jax.data.config import Table
 from transformers_jax.data.tables import hold_out, json_lines, of_python, open_table, read_tables
+from transformers_jax.tasks import TASKS
+from transformers_jax.tasks.rows import ROLES
 
 RECORDS = reviews(200)
 
@@ -94,3 +96,13 @@ def test_errors_name_the_column_and_the_record(tmp_path):
         open_table(str(tmp_path / "a.txt"), "data.train")
     with pytest.raises(ValueError, match=r"nothing to train on; give .* with --data.train"):
         read_tables(Table())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_column_that_a_task_does_not_read_is_refused(name):
+    task, records = TASKS[name](), of_python("train", [{"column": "x"}])
+    for role in ROLES.difference(task.usual, task.further):
+        with pytest.raises(ValueError, match=f"data.{role} names 'column'.* leave it out") as error:
+            task.columns(Table(**{role: "column"}), records)
+        flag = f"--data.{role.replace('_', '-')} "
+        assert flag not in str(error.value).partition("it reads")[2].replace(")", " ")

@@ -23,7 +23,7 @@ from transformers_jax.objectives.losses import supervised
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Objective
 from transformers_jax.settings import Settings
 from transformers_jax.tasks.figures import Figure
-from transformers_jax.tasks.rows import NUMBER, READ, Form, Rows
+from transformers_jax.tasks.rows import NUMBER, READ, ROLES, Form, Rows
 
 Answers = Mapping[str, np.ndarray]
 """What a model says of each example, [N ...] by name."""
@@ -39,6 +39,7 @@ class Task(Settings):
         lower: whether less of it is better.
         needed: roles of columns that the table must have.
         usual: role -> usual names of its column, where the config names none.
+        further: roles that the task looks for in ways of its own.
         answered: fields of the model's output that predictions are made of.
         too_long: what becomes of long texts where the config does not say it.
         withheld: entries of a batch that the model does not read.
@@ -52,6 +53,7 @@ class Task(Settings):
     lower: ClassVar[bool] = False
     needed: ClassVar[tuple[str, ...]]
     usual: ClassVar[Mapping[str, tuple[str, ...]]]
+    further: ClassVar[tuple[str, ...]] = ()
     answered: ClassVar[tuple[str, ...]] = ("logits",)
     too_long: ClassVar[Literal["truncate", "stride"]] = "truncate"
     writes: ClassVar[bool] = False
@@ -97,15 +99,18 @@ class Task(Settings):
             answered: whether what is to be predicted must be there.
 
         Raises:
-            ValueError: one that is needed is not found, or recordings are named for a task of
-                texts.
+            ValueError: one that is needed is not found, or one is named that the task does not
+                read.
         """
         columns = {}
-        if data.audio is not None and "audio" not in self.usual:
-            raise ValueError(
-                f"data.audio names {data.audio!r}, and {type(self).__name__} reads no recordings: "
-                "leave it out"
-            )
+        read = {*self.usual, *self.further}
+        for role in sorted(ROLES - read):
+            if getattr(data, role) is not None:
+                flags = " ".join(f"--data.{name.replace('_', '-')}" for name in sorted(read))
+                raise ValueError(
+                    f"data.{role} names {getattr(data, role)!r}, a column that "
+                    f"{type(self).__name__} does not read: leave it out (it reads {flags})"
+                )
         for role, names in self.usual.items():
             named = getattr(data, role, None)
             if named is not None:

@@ -45,6 +45,7 @@ class Embedding(Task):
 
     head: ClassVar[str] = "embedding"
     needed: ClassVar[tuple[str, ...]] = ("text",)
+    further: ClassVar[tuple[str, ...]] = ("negatives",)
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "text": ("anchor", "query", "question", "sentence1", "sentence", "text", "premise"),
         "text_pair": (

@@ -40,6 +40,7 @@ class FewShot(Embedding):
 
     needed: ClassVar[tuple[str, ...]] = ("text", "label")
     scorer: ClassVar[tuple[str, str] | None] = ("sklearn.linear_model", "few_shot")
+    further: ClassVar[tuple[str, ...]] = ()
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {"text": FIRST, "label": LABEL}
 
     loss: Literal["cosine"] = "cosine"

@@ -50,6 +50,7 @@ class Reranking(Task):
     head: ClassVar[str] = "sequence_classification"
     metric: ClassVar[str] = "ndcg@10"
     needed: ClassVar[tuple[str, ...]] = ("text",)
+    further: ClassVar[tuple[str, ...]] = ("negatives",)
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "text": ("query", "question", "anchor", "text"),
         "text_pair": ("document", "documents", "passage", "passages", "docs", "text_pair"),

@@ -22,6 +22,8 @@ NUMBER = "number"
 """The entry of a batch that says which example a row is; -100 where it is none."""
 READ = ("text", "text_pair", "audio")
 """Roles of the columns that are read, not predicted."""
+ROLES = frozenset((*READ, "label", "negatives"))
+"""Roles of all columns that a config can name."""
 TOGETHER = 10_000  # texts that are encoded together
 
 
