@@ -191,8 +191,6 @@ class TokenEmbedder(Embedder):
             x = x + self.embed_ids(type_ids, dtype)
         row = nodes.position + self.spec.offset + self.spec.rows_before
         if self.position is not None:
-            if self.spec.unpadded:  # nothing is before padding, though the table has rows there
-                row = jnp.where(nodes.position < -1, -1, row)
             vectors = rows(self.position[...], row)
             if self.spec.padding is not None:  # torch: `padding_idx` of the table
                 vectors = without_gradient(vectors, nodes.position == -1)
@@ -226,12 +224,15 @@ class TokenEmbedder(Embedder):
         """
         if "position" in tags and position_ids is not None:
             raise ValueError("give tags['position'] or position_ids, one of the two")
+        before = self.spec.rows_before
         if position_ids is not None:
-            return {**tags, "position": jnp.asarray(position_ids) - self.spec.offset}
-        if "position" not in tags and self.spec.padding is not None and ids is not None:
+            tags = {**tags, "position": jnp.asarray(position_ids) - self.spec.offset}
+        elif "position" not in tags and self.spec.padding is not None and ids is not None:
             return {**tags, "position": self._counted(ids, 0 if cache is None else cache.length)}
-        if "position" in tags and self.spec.offset:  # rows before the first are no positions
-            least = 0 if self.spec.padding is None else -1
+        else:
+            before += self.spec.offset
+        if "position" in tags and before:  # rows before the first are no positions
+            least = -1 if self.spec.unpadded or self.spec.padding is not None else 0
             position = jnp.asarray(tags["position"])
             return {**tags, "position": jnp.where(position < least, NOWHERE, position)}
         return tags
