@@ -17,7 +17,7 @@ from transformers_jax.graph import Nodes
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import readable
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
-from transformers_jax.nn.embed.counting import unpadded
+from transformers_jax.nn.embed.counting import among_real, unpadded
 from transformers_jax.nn.embed.description import EmbedSpec
 from transformers_jax.nn.embed.placed import of_vocabulary, place
 from transformers_jax.nn.noise import dropout
@@ -228,7 +228,8 @@ class TokenEmbedder(Embedder):
         if position_ids is not None:
             tags = {**tags, "position": jnp.asarray(position_ids) - self.spec.offset}
         elif "position" not in tags and self.spec.padding is not None and ids is not None:
-            return {**tags, "position": self._counted(ids, 0 if cache is None else cache.length)}
+            start = 0 if cache is None else cache.length
+            return {**tags, "position": among_real(ids, self.spec.padding, start)}
         else:
             before += self.spec.offset
         if "position" in tags and before:  # rows before the first are no positions
@@ -236,11 +237,6 @@ class TokenEmbedder(Embedder):
             position = jnp.asarray(tags["position"])
             return {**tags, "position": jnp.where(position < least, NOWHERE, position)}
         return tags
-
-    def _counted(self, ids: Int[Array, "B T"], start: Int[Array, ""] | int) -> Int[Array, "B T"]:
-        """The positions of tokens, counted without padding; `start` came before."""
-        real = ids != self.spec.padding
-        return jnp.where(real, jnp.cumsum(real, axis=1) - 1 + start, -1).astype(jnp.int32)
 
     def _tagged(self, tags, per_token, shape) -> Mapping[str, Array]:
         """The tags with those of `TagArgument`s, which a call may also have as tags by name."""
