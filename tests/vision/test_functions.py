@@ -90,6 +90,39 @@ def test_captions_are_what_the_model_writes(kind, vision_model, picture_files):
     assert found == words
 
 
+@pytest.mark.parametrize("kind", ["blip_2", "blip_2_t5", "paligemma", "idefics"])
+def test_captions_of_language_models_are_what_stands_behind_the_prompt(
+    kind, vision_model, picture_files
+):
+    folder = vision_model(kind)
+    model, processor = tj.from_pretrained(folder), tj.load_processor(folder)
+    files = picture_files[1][:3]
+    options = dict(processor=processor, max_new_tokens=6)
+    read = lambda n: processor(images=[files[n]], text=["a photo of"])
+    inputs = [read(n) for n in range(3)]
+    found = tj.caption(model, files, **options, prompt="a photo of", batch_size=2)
+    assert found == [_written(model, processor, one, one["input_ids"].shape[1]) for one in inputs]
+    assert any(found)
+    if not kind.startswith("blip_2"):
+        with pytest.raises(ValueError, match="give prompt="):
+            tj.caption(model, files, **options)
+        return
+    plain = tj.caption(model, files, **options, batch_size=2)
+    inputs = [processor(images=[file]) for file in files]
+    assert plain == [_written(model, processor, one, 4) for one in inputs]
+    ids = np.array([[3, 3, 3, 1]])
+    said = model.generate(**inputs[0], input_ids=ids, max_new_tokens=6)
+    np.testing.assert_array_equal(model.generate(**inputs[0], max_new_tokens=6), said)
+
+
+def _written(model, processor, inputs, prompt):
+    """What a model writes of one picture, token by token."""
+    row = np.asarray(model.generate(**inputs, max_new_tokens=6))[0]
+    row = row[1 if model.is_encoder_decoder else prompt :].tolist()
+    ends = [n for n, token in enumerate(row) if token in (0, 2)]
+    return processor.tokenizer.decode(row[: ends[0]] if ends else row, True).strip()
+
+
 @pytest.mark.parametrize(
     ("kind", "call", "words"),
     [
@@ -101,6 +134,11 @@ def test_captions_are_what_the_model_writes(kind, vision_model, picture_files):
         ("clip", lambda m, p: tj.encode_texts(m, [], processor=p), "one or more texts"),
         ("llava", lambda m, p: tj.caption(m, pixels(1), processor=p), "give prompt="),
         ("blip", lambda m, p: tj.caption(m, pixels(1), processor=None), "need the tokenizer"),
+        (
+            "idefics",
+            lambda m, p: tj.caption(m, pixels(1), processor=p, prompt="<image> a"),
+            "leave it out",
+        ),
     ],
 )
 def test_what_cannot_be_answered_is_refused(kind, call, words, vision_model):

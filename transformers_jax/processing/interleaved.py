@@ -58,13 +58,23 @@ class Interleaved:
         return prompts
 
     def text(self, prompt: Sequence[Any], tokenizer: Any, eos: bool) -> tuple[str, list[Any]]:
-        """(a prompt as one text, its pictures); strings are texts, and paths are `Path`."""
+        """(a prompt as one text, its pictures); strings are texts, and paths are `Path`.
+
+        Raises:
+            ValueError: a text that holds a token of a picture, which the picture itself stands for.
+        """
         ends = self.end
         if ends is None:
             ends = tokenizer.inner.token_to_id(END) is not None
         parts, pictures, before = [tokenizer.special["bos"]], [], None
         for part in prompt:
             if isinstance(part, str):
+                if IMAGE in part or FAKE in part:
+                    raise ValueError(
+                        f"the text {part!r:.60} holds {IMAGE if IMAGE in part else FAKE}, which is "
+                        "written for each image at its place: leave it out, and pass prompts in "
+                        "which texts and images take turns, text=[['a', image, 'b'], ...]"
+                    )
                 parts.append(END * (ends and before == "text") + part.strip(" "))
                 before = "text"
             else:

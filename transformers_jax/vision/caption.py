@@ -29,7 +29,8 @@ def caption(
 
     Args:
         model: one that writes of images: BLIP, an encoder of images with a decoder of texts, or a
-            language model that reads images among words (LLaVA).
+            language model that reads images among words or attends to them (LLaVA, PaliGemma,
+            BLIP-2, Idefics).
         images: one or several of what the processor takes, or what `arguments_of` made of them.
         processor: of images, with the tokenizer (`tj.load_processor`).
         prompt: how each text begins, which is part of it; of a language model what it is told,
@@ -84,10 +85,12 @@ def arguments_of(
     if head == "seq2seq_lm" and "input_ids" not in model.arguments():
         name, start = "decoder_input_ids", _start(model)
         return lambda some: _begun(processor(images=some), name, tokenizer, prompt, start)
+    if prompt is None and model.reading.prompt:  # how a text begins that nothing was said of
+        return lambda some: processor(images=some)
     if prompt is None:
         raise ValueError(
             f"{model.config.model_type} reads a prompt with each image: give prompt=, such as "
-            "'<image>\\nWhat is shown?' (--prompt on the command line)"
+            "'What is shown?', for LLaVA '<image>\\nWhat is shown?' (--prompt on the command line)"
         )
     return lambda some: processor(
         images=some, text=[prompt] * len(some), padding=True, padding_side="left"
@@ -125,7 +128,7 @@ def _prompt_width(model: Any, inputs: Inputs) -> int:
         return inputs["input_ids"].shape[1] - 1 if "input_ids" in inputs else 1
     if model.is_encoder_decoder:
         return inputs["decoder_input_ids"].shape[1] if "decoder_input_ids" in inputs else 1
-    return inputs["input_ids"].shape[1]
+    return inputs["input_ids"].shape[1] if "input_ids" in inputs else len(model.reading.prompt)
 
 
 def _until_end(model: Any, row: list[int]) -> list[int]:
