@@ -34,6 +34,8 @@ class Transcribe:
     timestamps: DisallowNone[Literal["none", "segments", "words"] | None] = None
     method: DisallowNone[Literal["windows", "chunks"] | None] = None
     """long audio window after window, or in chunks side by side"""
+    chunk: DisallowNone[float | None] = None
+    """seconds that a model of frames (Wav2Vec2, HuBERT) reads at once; 30 without it"""
     batch: int = 8
     """windows that are decoded at once"""
     prompt: DisallowNone[str | None] = None
@@ -60,7 +62,7 @@ class Transcribe:
         files = found(self.files, SOUNDS)
         out = None if self.out is None else Path(self.out).expanduser()
         done = 0 if out is None else already(out, files)
-        model: Any = tj.AutoModelForSpeechSeq2Seq.from_pretrained(self.model, dtype=self.dtype)
+        model: Any = tj.from_pretrained(self.model, dtype=self.dtype)
         processor = tj.load_processor(self.model)
         for file in files[done:]:
             said = self._transcript(model, processor, file)
@@ -92,6 +94,7 @@ class Transcribe:
                 task=self.task,
                 timestamps=self.timestamps,
                 method=self.method,
+                chunk=self.chunk,
                 batch=self.batch,
                 prompt=self.prompt,
                 condition_on_previous=self.condition_on_previous,

@@ -1,4 +1,4 @@
-"""Speech to text: `transcribe`, with Whisper's models.
+"""Speech to text: `transcribe`, with models that write (Whisper) and models of frames (Wav2Vec2).
 
 transcribe.py  audios in, transcripts out
 reader.py      features of an audio, and segments of what was written
@@ -9,6 +9,8 @@ segments.py    tokens to pieces, by the times among them
 windows.py     long audio, window after window
 chunks.py      long audio, in chunks that overlap
 words.py       when each word is said
+frames.py      long audio, by the scores of frames
+symbols.py     the characters of a model of frames
 transcript.py  the records that come back
 subtitles.py   .srt and .vtt
 """

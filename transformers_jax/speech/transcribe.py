@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from transformers_jax.arrays import Key
 from transformers_jax.models.base import check_model
 from transformers_jax.speech.decoding import Decoder, Trust
+from transformers_jax.speech.frames import frames_of
 from transformers_jax.speech.reader import Reader
 from transformers_jax.speech.transcript import Transcript
 from transformers_jax.speech.vocabulary import Vocabulary, checked, vocabulary_of
@@ -31,6 +33,7 @@ def transcribe(
     task: Literal["transcribe", "translate"] | None = None,
     timestamps: Times | None = None,
     method: Method | None = None,
+    chunk: float | None = None,
     overlap: float | None = None,
     batch: int = 8,
     prompt: str | None = None,
@@ -41,6 +44,10 @@ def transcribe(
     **options: Any,
 ) -> Any:
     """What an audio of any length says, as a `Transcript`; a list of them for a list of audios.
+
+    Models that write (Whisper) and models of frames (Wav2Vec2 and HuBERT with the head "ctc") are
+    read. The latter know no languages, tasks or prompts; the times of their words are those of
+    their frames.
 
     Args:
         audio: a path, the bytes of a file, an array `[T]` of samples, or a list of these.
@@ -53,6 +60,7 @@ def transcribe(
         method: "windows" reads long audio window after window, each from the end of the last whole
             sentence (Radford et al. 2022, section 3.8); "chunks" reads overlapping chunks side by
             side and joins their texts. None is windows where the model writes times.
+        chunk: seconds that a model of frames reads at once; None is 30. Others have windows.
         overlap: of chunks, in seconds; None is a third of one.
         batch: how many windows are decoded at once.
         prompt: a text taken as said before, for names and spelling.
@@ -60,7 +68,8 @@ def transcribe(
         trust: when a window is decoded again, at which temperatures.
         key: for temperatures above 0; `jax.random.key(0)` without it.
         show: told which share is done.
-        options: further options of `generate`, such as `num_beams` or `max_new_tokens`.
+        options: further options of `generate`, such as `num_beams` or `max_new_tokens`; of models
+            of frames, `num_beams`, and `words`, `scorer` and `weight` of `decode_ctc`.
 
     Raises:
         TypeError: an unknown option.
@@ -68,16 +77,21 @@ def transcribe(
             cannot be read, by its name.
     """
     check_model(model, "transcribe")
-    steps = _steps(model, processor)
-    vocabulary = vocabulary_of(model, processor.tokenizer)
     several = isinstance(audio, (list, tuple)) and not _is_samples(audio)
     sources = list(audio) if several else [audio]
-    samples = [
-        processor.audio_processor.samples(
-            one, sampling_rate, resample=resample, name=f"audio {n}" if several else "audio"
-        )
-        for n, one in enumerate(sources)
-    ]
+    read = partial(_samples, processor, sources, sampling_rate, resample, several)
+    if model.plan.head == "ctc":
+        told = {"language": language, "task": task, "prompt": prompt, "key": key, "trust": trust}
+        _check_of_frames(timestamps, method, batch, {**told, "condition": condition_on_previous})
+        frames = frames_of(model, processor, batch)
+        times = timestamps or "segments"
+        spoken = frames.transcripts(read(), times, chunk, overlap, show, options)
+        return spoken if several else spoken[0]
+    if chunk is not None:
+        raise ValueError("chunk is of models of frames; this model reads windows of one length")
+    steps = _steps(model, processor)
+    vocabulary = vocabulary_of(model, processor.tokenizer)
+    samples = read()
     if timestamps is None:
         timestamps = "none" if vocabulary.no_timestamps is None else "segments"
     times = timestamps != "none"
@@ -132,6 +146,34 @@ def transcribe(
     return transcripts if several else transcripts[0]
 
 
+def _samples(
+    processor: Any, sources: list[Any], rate: int | None, resample: bool, several: bool
+) -> list[Any]:
+    """The samples of each audio, at the rate of the model."""
+    name = lambda number: f"audio {number}" if several else "audio"
+    return [
+        processor.audio_processor.samples(one, rate, resample=resample, name=name(number))
+        for number, one in enumerate(sources)
+    ]
+
+
+def _check_of_frames(timestamps: Any, method: Any, batch: Any, told: Mapping[str, Any]) -> None:
+    """Settings that a model of frames takes.
+
+    Raises:
+        ValueError: others.
+    """
+    _check_words(timestamps, method, batch)
+    unused = [name for name, value in told.items() if value not in (None, False, Trust())]
+    if method == "windows":
+        unused.append("method='windows'")
+    if unused:
+        raise ValueError(
+            f"a model of frames (head 'ctc') writes what each frame says: leave out "
+            f"{', '.join(unused)}, which models that write, such as Whisper, are told"
+        )
+
+
 def _steps(model: Any, processor: Any) -> Steps:
     """How long a frame, a window and a step of time are.
 
@@ -142,8 +184,8 @@ def _steps(model: Any, processor: Any) -> Steps:
     if model.reading.source_raw != ("input_features",) or not model.reading.writes:
         raise ValueError(
             f"transcribe needs a model that reads input_features and writes text, such as "
-            f"WhisperForConditionalGeneration; this is a {model.config.model_type} with the head "
-            f"{model.plan.head!r}"
+            f"WhisperForConditionalGeneration, or one of frames, such as Wav2Vec2ForCTC; this is a "
+            f"{model.config.model_type} with the head {model.plan.head!r}"
         )
     extract: Any = getattr(getattr(processor, "audio_processor", None), "features", None)
     if not hasattr(extract, "log_mel") or processor.tokenizer is None:
@@ -170,9 +212,7 @@ def _check(vocabulary: Vocabulary, timestamps: str, method: str, batch: Any) -> 
     Raises:
         ValueError: otherwise, with what is expected.
     """
-    for name, value, kind in (("timestamps", timestamps, Times), ("method", method, Method)):
-        if value not in get_args(kind):
-            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(get_args(kind))}")
+    _check_words(timestamps, method, batch)
     if timestamps == "words" and method == "chunks":
         raise ValueError("times of words are found in windows; pass method='windows'")
     if timestamps == "words" and not vocabulary.heads:
@@ -180,6 +220,13 @@ def _check(vocabulary: Vocabulary, timestamps: str, method: str, batch: Any) -> 
             "times of words need alignment_heads in generation_config.json; pass "
             "timestamps='segments'"
         )
+
+
+def _check_words(timestamps: Any, method: Any, batch: Any) -> None:
+    """Raises ValueError for settings that are none of those that there are."""
+    for name, value, kind in (("timestamps", timestamps, Times), ("method", method, Method)):
+        if value is not None and value not in get_args(kind):
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(get_args(kind))}")
     if type(batch) is not int or batch < 1:
         raise ValueError(f"batch is {batch!r}; expected a whole number from 1 on")
 

@@ -16,7 +16,7 @@ from typing import Any
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from transformers_jax.data import sentencepiece
-from transformers_jax.data.classes import languages
+from transformers_jax.data.classes import characters, languages
 from transformers_jax.data.classes.make import Loaded, put_language, put_template
 from transformers_jax.data.classes.models import assembled
 from transformers_jax.data.classes.options import ROLES, Options, add_tokens, token
@@ -260,4 +260,5 @@ CLASSES = {
     "MarianTokenizer": SlowClass(("vocab.json", "source.spm", "target.spm"), _marian),
     "BlenderbotSmallTokenizer": SlowClass(("vocab.json", "merges.txt"), _blenderbot_small),
     "ByT5Tokenizer": SlowClass(("tokenizer_config.json",), _byt5),
+    characters.NAME: SlowClass((characters.VOCAB,), characters.wav2vec2_ctc),
 }

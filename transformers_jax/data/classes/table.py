@@ -306,10 +306,13 @@ CLASS_OF_MODEL = {
     "marian": "MarianTokenizer",
     "modernbert": "PreTrainedTokenizerFast",
     "roformer": "RoFormerTokenizer",
+    **dict.fromkeys(("wav2vec2", "hubert"), "Wav2Vec2CTCTokenizer"),
 }
 """model_type -> the class of its tokenizers."""
 GENERIC_MODELS = (
     "modernbert",
     "umt5",
     "xlm-roberta-xl",
+    "wav2vec2",
+    "hubert",
 )  # their classes add nothing to tokenizer.json
