@@ -142,7 +142,7 @@ class OfPictures:
     def _made(self) -> dict[str, Any]:
         """What the lines are made with."""
         from transformers_jax.data.texts import digest
-        from transformers_jax.runs.answering import weights_of
+        from transformers_jax.training.reference import weights_of
 
         settings = {name: x for name, x in vars(self).items() if name not in OF_READING}
         return {**settings, "weights": digest("\n".join(weights_of(self.model)))}

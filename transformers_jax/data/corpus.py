@@ -20,6 +20,7 @@ from transformers_jax.data.texts import RULES, Source, digest
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, chunks, collect, join, smallest_dtype
 from transformers_jax.data.verification import Expected
+from transformers_jax.processing.readers import Readers
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Corpus:
     def trained_tokenizer(self) -> bool:
         """Whether the vocabulary comes from the run and not from elsewhere."""
         return self.tokenizer is not None and self.tokenizer.kind in KINDS
+
+    @property
+    def readers(self) -> Readers:
+        """What a model of this text is saved with."""
+        return Readers(self.tokenizer)
 
     @property
     def shown(self) -> Tokens:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from transformers_jax.data.pictures import Picture
+from transformers_jax.data.pictures import in_column
 from transformers_jax.data.tables import Records
 
 SHOWN = 5  # damaged pictures that a message names
@@ -30,10 +30,9 @@ def check_pictures(
     for number, (where, value) in enumerate(
         zip(records.places, records.column(column, "data.image"))
     ):
-        if not isinstance(value, Picture):
-            raise ValueError(f"{where}: {column!r} holds {type(value).__name__}, not a picture")
+        picture = in_column(value, where, column)
         try:
-            value.read()
+            picture.read()
             whole.append(number)
         except ValueError as error:
             wrong.append(str(error))

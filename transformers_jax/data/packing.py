@@ -124,7 +124,7 @@ def _sides_of(example: Example) -> tuple[int, int]:
     if example.parts:
         first, second = zip(*map(_sides_of, example.parts.values()))
         return max(first), max(second)
-    return _length(example.tokens), _length(example.target)
+    return _length(example.tokens) or example.size, _length(example.target)
 
 
 def _length(side: dict[str, np.ndarray]) -> int:
@@ -179,8 +179,10 @@ def assemble(rows: Sequence[Row], layout: Layout, like: Row | None = None) -> Ba
         if tags:
             batch[f"{prefix}tags"] = tags
     for name, value in example.once.items():
-        whole = isinstance(value, (int, np.integer))
-        none = IGNORED if whole else np.zeros_like(value)
+        single = isinstance(value, (int, np.integer))
+        whole = np.issubdtype(np.asarray(value).dtype, np.integer)
+        # Whole numbers say how what is beside them is read, as sizes do: zeros may be none.
+        none = IGNORED if single else value if whole else np.zeros_like(value)
         values = [row[0].once[name] if row else none for row in rows]
         batch[name] = np.array(values, np.int32 if whole else np.float32)
     return batch
@@ -248,21 +250,28 @@ def held(batch: Batch) -> tuple[Any, int]:
     return (sum(mask.sum() for mask in masks) if masks else None), size
 
 
-def positions(batch: Batch, extra: int) -> int:
-    """Positions of a batch; the `extra` ones that a decoder's row has in addition do not count."""
+def positions(batch: Batch, extra: int, length: int = 0) -> int:
+    """Positions of a batch; the `extra` ones that a decoder's row has in addition do not count.
+
+    Args:
+        length: tokens of a row that has no ids.
+    """
     names = ("input_ids", "decoder_input_ids")
     sides = [texts[name] for texts in parts_of(batch) for name in names if name in texts]
+    if not sides:
+        return rows_of(batch) * length
     return sum(side.size for side in sides) - rows_of(batch) * extra
 
 
 def parts_of(batch: Batch) -> list[Batch]:
     """The parts of a batch, or the batch itself where it has none."""
-    return [batch] if "input_ids" in batch else [one for one in batch.values() if _is_part(one)]
+    return [one for one in batch.values() if _is_part(one)] or [batch]
 
 
 def rows_of(batch: Batch) -> int:
     """How many rows a batch has."""
-    return len(parts_of(batch)[0]["input_ids"])
+    arrays = parts_of(batch)[0].values()
+    return next(len(array) for array in arrays if not isinstance(array, Mapping))
 
 
 def _is_part(value: Any) -> bool:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.files import kind_of
-from transformers_jax.data.pictures import Picture
+from transformers_jax.data.pictures import PICTURES, Picture
 from transformers_jax.data.records import Placed
 from transformers_jax.data.splits import ABOUT, NAMES
 from transformers_jax.json_files import parse_json
 
-PICTURES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
 TAR = frozenset((".tar", ".tgz"))
 HIDDEN = ("thumbs.db", "desktop.ini")
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Num
 
 from transformers_jax.processing.image.read import read_image
 
+PICTURES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
+"""The endings of files of pictures."""
 BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
 
@@ -31,6 +33,7 @@ class Picture:
         file: that it is in.
         start, size: of a part of the file, its bytes.
         content: the bytes, where they are in memory.
+        levels: what is no file but an array, uint8 or floats, as of `read_image`.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Picture:
     start: int = 0
     size: int | None = None
     content: bytes | None = field(default=None, repr=False)
+    levels: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def encoded(self) -> bytes:
         """The bytes of the picture as a file.
@@ -45,6 +49,8 @@ class Picture:
         Raises:
             ValueError: they are no longer there.
         """
+        if self.levels is not None:
+            return str(self.levels.shape).encode() + np.ascontiguousarray(self.levels).tobytes()
         if self.content is not None:
             return self.content
         assert self.file is not None
@@ -55,13 +61,17 @@ class Picture:
         except OSError as error:
             raise ValueError(f"{self.name} cannot be read ({error.strerror})") from None
 
-    def read(self) -> UInt8[np.ndarray, "3 H W"]:
-        """The picture, upright and in RGB.
+    def read(self, rgb: bool = True) -> Num[np.ndarray, "C H W"]:
+        """The picture, upright; files are uint8 and RGB.
+
+        Args:
+            rgb: whether arrays of grey get three channels.
 
         Raises:
             ValueError: it is damaged, by its name.
         """
-        return read_image(self.encoded(), name=self.name)
+        source = self.encoded() if self.levels is None else self.levels
+        return read_image(source, rgb=rgb, name=self.name)
 
     def __str__(self) -> str:
         return hashlib.sha256(self.encoded()).hexdigest()
@@ -86,3 +96,26 @@ def picture_of(value: Any, where: str) -> Picture | None:
     ):
         return Picture(where, content=value)
     return None
+
+
+def in_column(value: Any, where: str, column: str) -> Picture:
+    """The picture that a record has in a column: what `picture_of` knows, the path of a file, or
+    levels as an array or as lists of lists.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if isinstance(value, str) and Path(value).suffix.lower() in PICTURES:
+        return Picture(f"{where} ({value})", Path(value).expanduser())
+    if (picture := picture_of(value, where)) is not None:
+        return picture
+    try:
+        levels = np.asarray(value) if isinstance(value, (list, tuple, np.ndarray)) else None
+    except ValueError:  # of unlike length
+        levels = None
+    if levels is None or levels.ndim not in (2, 3) or levels.dtype.kind not in "uif":
+        raise ValueError(
+            f"{where}: {column!r} holds {type(value).__name__}, not a picture: expected a file, "
+            "its path, its bytes, or levels of [H W], [H W C] or [C H W]"
+        )
+    return Picture(where, levels=levels)

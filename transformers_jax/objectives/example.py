@@ -32,9 +32,9 @@ class Piece(NamedTuple):
 @dataclass(frozen=True)
 class Example:
     """What a piece becomes: one or two sides, before rows are filled; or several texts, each of
-    which is read by itself and an example of its own. All arrays are int32."""
+    which is read by itself and an example of its own. Arrays of sides and tags are int32."""
 
-    tokens: dict[str, np.ndarray]
+    tokens: dict[str, np.ndarray] = field(default_factory=dict)
     """first side, length n: "input_ids"; where it is predicted "labels" (-100: ignored);
     "token_type_ids" where used"""
     target: dict[str, np.ndarray] = field(default_factory=dict)
@@ -42,11 +42,14 @@ class Example:
     tags: dict[str, np.ndarray] = field(default_factory=dict)
     """tags of the first side for masks, length n: {"prefix": 0 or 1}"""
     once: dict[str, Any] = field(default_factory=dict)
-    """a whole number, or float32 numbers, per example, e.g. {"next_sentence_label": 0}: the row
-    holds this example only"""
+    """a whole number, or an array of numbers, per example, e.g. {"next_sentence_label": 0} or
+    {"pixel_values": [C H W]}: the row holds this example only"""
     parts: Mapping[str, Example] = field(default_factory=dict)
     """texts that are compared with one another, by name: {"anchor": ..., "positive": ...}; the
     example has no side of its own then"""
+    size: int = 0
+    """tokens that a model makes of what is in `once`, where there is no side: the patches of a
+    picture, the frames of a recording"""
 
 
 class Corruption(Settings):

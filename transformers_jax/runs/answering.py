@@ -17,7 +17,6 @@ import jax
 
 from transformers_jax.adapting.files import load_adapter
 from transformers_jax.data.config import Table
-from transformers_jax.data.file_sums import file_sum
 from transformers_jax.data.stream import evaluation_batches
 from transformers_jax.data.tables import Records, of_python, open_table
 from transformers_jax.data.tokenizer import Tokenizer
@@ -29,6 +28,8 @@ from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives.metrics import means
 from transformers_jax.objectives.reference import WithReference
 from transformers_jax.pretrained import from_pretrained
+from transformers_jax.processing.processor import Processor
+from transformers_jax.processing.readers import Readers
 from transformers_jax.runs.recipe import settings_of
 from transformers_jax.runs.sampling import Sampling, check_written
 from transformers_jax.tasks import TASKS, FewShot, Reranking, Task
@@ -42,8 +43,8 @@ from transformers_jax.tasks.rows import Form, Rows
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import model_folder
 from transformers_jax.training.initial import start_model, with_task
-from transformers_jax.training.reference import WEIGHTS, read_reference, reference_of_run
-from transformers_jax.training.vocabulary import of_languages
+from transformers_jax.training.readers import readers_beside
+from transformers_jax.training.reference import read_reference, reference_of_run
 
 TOGETHER = 1024  # records that are read and sorted together, at least
 PROBLEMS = {"multi_label_classification": "multi_label", "regression": "regression"}
@@ -60,21 +61,25 @@ class Answering:
 
     model: Model
     task: Task
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None
     data: Table
     reference: Model | None = None
     sampling: Sampling = Sampling()
+    processor: Processor | None = None
 
     @property
     def column(self) -> str:
-        """The column that a text without a name is taken for."""
+        """The column that a text, or a picture, without a name is taken for."""
+        if "images" in self.task.reads:
+            return self.data.image or "image"
         return self.data.text or "text"
 
     def read(self, records: Records, *, answered: bool) -> tuple[Rows, Form]:
         """(these records as rows, how they became that)."""
         columns = self.task.columns(self.data, records, answered=answered)
         classes = names.of(self.model.config)
-        form = Form(self.data, self.tokenizer, self.model.abstract(), columns, classes)
+        model = self.model.abstract()
+        form = Form(self.data, self.tokenizer, model, columns, classes, processor=self.processor)
         form = limited(form)
         rows = self.task.read(form, records, answered=answered)
         return rows, with_lengths(form, [rows])
@@ -127,16 +132,21 @@ class Answering:
 
 
 def opened(
-    model: str | Path | Model, task: str | Task | None, tokenizer: Any, settings: Mapping[str, Any]
+    model: str | Path | Model,
+    task: str | Task | None,
+    tokenizer: Any,
+    settings: Mapping[str, Any],
+    processor: Any = None,
 ) -> Answering:
     """A model and its task: the one that is named, else that of the run, else that of its head.
 
     Args:
-        model: a directory, a run, a hub id; or a model, with its tokenizer.
+        model: a directory, a run, a hub id; or a model, with its tokenizer or its processor.
         settings: of `Table`, of the task and of `Sampling`, by name.
 
     Raises:
-        ValueError: a model of no task, or without a tokenizer; how texts are written, of another.
+        ValueError: a model of no task, or without a tokenizer or an image processor that the task
+            needs; how texts are written, of another.
         TypeError: an unknown setting.
     """
     config = None if isinstance(model, Model) else _of_run(Path(model).expanduser())
@@ -146,10 +156,7 @@ def opened(
         named = task if isinstance(task, str) else getattr(task, "head", None)
         where = Path(model).expanduser()
         model, start = _loaded(model, config, named, settings)
-        if tokenizer is None:
-            source = where if config else resolve(model_folder(str(where)))
-    if tokenizer is None and source is None:
-        raise ValueError("a model in memory needs its tokenizer: pass tokenizer=")
+        source = where if config else resolve(model_folder(str(where)))
     if isinstance(task, str):
         if task not in TASKS:
             raise ValueError(f"task {task!r} is none of {', '.join(TASKS)}")
@@ -158,16 +165,19 @@ def opened(
     chosen: Any = task or own or _of_head(model)
     data = config.data if config is not None and isinstance(config.data, Table) else Table()
     data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
+    data = chosen.tabled(data)
     if not chosen.scored:  # what is written stands behind a row of its own
         data = dataclasses.replace(data, rows="bucketed")
     check_written(chosen, settings)
     records = {"data": data, "task": chosen, "sampling": Sampling()}
     records = settings_of(records, settings)
     reference = _reference(records["task"], config, start)
-    if source is not None:
-        tokenizer = of_languages(source, records["task"])
-    model = with_task(records["task"].equipped(model), records["task"], tokenizer)
-    return Answering(model, tokenizer=tokenizer, reference=reference, **records)
+    readers = readers_beside(records["task"], Readers(tokenizer, processor), source)
+    model = with_task(records["task"].equipped(model), records["task"], readers.tokenizer)
+    return Answering(
+        model, tokenizer=readers.tokenizer, reference=reference, processor=readers.processor,
+        **records,
+    )  # fmt: skip
 
 
 def _loaded(
@@ -182,15 +192,6 @@ def _loaded(
         return from_pretrained(folder, head="embedding", pooling=settings.get("pooling")), None
     start = start_model(config, None, lambda line: None)[0]
     return load_adapter(start, adapter), start
-
-
-def weights_of(path: str) -> list[str]:
-    """The SHA-256 of each file of weights of a directory or a run: its model, or its adapter."""
-    where = Path(path).expanduser()
-    config = _of_run(where)
-    adapter = config is not None and config.adapter is not None and (where / "adapter").is_dir()
-    folder = where / "adapter" if adapter else resolve(model_folder(path))
-    return [file_sum(one) for pattern in WEIGHTS for one in sorted(folder.glob(pattern))]
 
 
 def _reference(task: Any, config: TrainConfig | None, start: Model | None) -> Model | None:
@@ -267,14 +268,16 @@ def predict(
     *,
     task: str | Task | None = None,
     tokenizer: Any = None,
+    processor: Any = None,
     show: Callable[[str], None] = lambda line: None,
     **settings: Any,
 ) -> list[dict[str, Any]]:
     """A prediction for each record: {"label": "pos", "score": 0.98, ...}, by its task.
 
     Args:
-        model: a directory, a run, or a hub id; or a model, with its `tokenizer`.
-        records: the path of a table, records (a list of dicts), columns, a frame, or texts.
+        model: a directory, a run, or a hub id; or a model, with its `tokenizer` or `processor`.
+        records: the path of a table, records (a list of dicts), columns, a frame; or texts, or the
+            pictures themselves.
         task: its name or its record, where it is not that of the run or of the model's head.
         settings: of `Table`, of the task and of `Sampling`, by name (text="sentence", batch=64).
 
@@ -282,9 +285,9 @@ def predict(
         ValueError: a record that cannot be read, with its place; a model of no task.
         TypeError: an unknown setting.
     """
-    answering = opened(model, task, tokenizer, settings)
-    if isinstance(records, (list, tuple)) and records and isinstance(records[0], str):
-        records = [{answering.column: text} for text in records]
+    answering = opened(model, task, tokenizer, settings, processor)
+    if isinstance(records, (list, tuple)) and records and not isinstance(records[0], Mapping):
+        records = [{answering.column: value} for value in records]
     found = predictions(answering, records_of(records, "records", answering.data.encoding), show)
     return [one for some in found for one in some]
 
@@ -312,6 +315,7 @@ def evaluate(
     *,
     task: str | Task | None = None,
     tokenizer: Any = None,
+    processor: Any = None,
     **settings: Any,
 ) -> dict[str, float]:
     """How good the predictions for these records are, by the metrics of the task; arguments are
@@ -320,7 +324,9 @@ def evaluate(
     Raises:
         ValueError: as of `predict`; a record without what is to be predicted.
     """
-    return measured(model, records, task=task, tokenizer=tokenizer, **settings)[0]
+    return measured(
+        model, records, task=task, tokenizer=tokenizer, processor=processor, **settings
+    )[0]
 
 
 def measured(
@@ -329,10 +335,11 @@ def measured(
     *,
     task: str | Task | None = None,
     tokenizer: Any = None,
+    processor: Any = None,
     **settings: Any,
 ) -> tuple[dict[str, float], Figure | None]:
     """(what `evaluate` gives, what a report shows of the answers)."""
-    answering = opened(model, task, tokenizer, settings)
+    answering = opened(model, task, tokenizer, settings, processor)
     table = records_of(records, "records", answering.data.encoding)
     if not answering.task.scored:
         return answering.losses(table), None

@@ -28,6 +28,8 @@ class Reading:
     """the column of a second text"""
     audio: DisallowNone[str | None] = None
     """the column of recordings"""
+    image: DisallowNone[str | None] = None
+    """the column of pictures"""
     batch: DisallowNone[int | None] = None
     """rows that are computed together"""
     length: DisallowNone[int | None] = None
@@ -144,7 +146,7 @@ class Predict(Reading):
         """What the predictions are made of: files of weights, records, and settings."""
         from transformers_jax.data.tables import json_lines
         from transformers_jax.data.texts import digest
-        from transformers_jax.runs.answering import weights_of
+        from transformers_jax.training.reference import weights_of
 
         settings = {**self.settings(), "task": f"{task}"}
         return {

@@ -14,10 +14,10 @@ import jax
 from transformers_jax.adapting import merge_adapter
 from transformers_jax.adapting.files import save_adapter
 from transformers_jax.arrays import Params
-from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.inspection.conversion import check_target
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import combine, partition, trained_axes
+from transformers_jax.processing.readers import saved_readers
 from transformers_jax.runs.card import write_card
 from transformers_jax.tasks import FewShot
 from transformers_jax.training.checksums import names
@@ -59,7 +59,7 @@ def export(
     merge: bool = False,
 ) -> Exported:
     """Writes the model of a saved step to `out` as `save_pretrained` does, with the run's tokenizer
-    and a card; of a run that trains an adapter, the adapter to `out`/adapter.
+    or image processor and a card; of a run that trains an adapter, the adapter to `out`/adapter.
 
     Each array is compared with its checksum. What no model needs is not read, such as the state of
     an optimizer that averages no parameters: it may be damaged, though no run would go on there.
@@ -93,16 +93,15 @@ def export(
         if config.adapter is not None:
             values = combine(jax.device_put(values), partition(begun)[1])
         model = as_used(config, begun, values)
-        own = (path / "tokenizer.json").is_file()
-        tokenizer = load_tokenizer(path) if own else None
+        readers = saved_readers(path)
         folders = [folder]
         if config.adapter is None:
-            write_model(model, tokenizer, folder)
+            write_model(model, readers, folder)
         else:
             folders = [folder / "adapter", *[folder / "model"] * merge]
             save_adapter(model, folders[0])
             if merge:
-                write_model(merge_adapter(model), tokenizer, folders[1])
+                write_model(merge_adapter(model), readers, folders[1])
     for each in folders:
         write_card(path, each, taken)
     return Exported(folder, tuple(folders), taken, model, damaged)

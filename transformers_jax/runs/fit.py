@@ -135,8 +135,8 @@ def _begin(run: Run, say: Callable[[str], None], notes: Sequence[str]) -> None:
     run.folder.write_json("config.json", to_file(run.config))
     if run.initial is not None and run.model.generation_config:
         run.folder.write_json(GENERATION, thaw(freeze(run.model.generation_config)))
-    if run.corpus.tokenizer is not None and run.folder.owner:
-        run.corpus.tokenizer.save(run.folder.path)
+    if run.folder.owner:
+        run.corpus.readers.save(run.folder.path)
     _describe(run, say, notes)
 
 

@@ -20,6 +20,8 @@ reranking.py    Reranking: how relevant documents are to a query
 preferences.py  a prompt with a preferred and a rejected answer, as texts
 distillation.py Distillation: classes, learned from a teacher beside the labels
 dpo.py          DPO: which of two answers is preferred
+images.py       how a task reads the pictures of a table
+image_classes.py  ImageClassification: of pictures
 speech.py       CTC: the text of recordings
 speech_pretraining.py  SpeechPretraining: hidden frames of recordings
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
@@ -35,6 +37,7 @@ from transformers_jax.tasks.distillation import Distillation as Distillation
 from transformers_jax.tasks.dpo import DPO as DPO
 from transformers_jax.tasks.embedding import Embedding as Embedding
 from transformers_jax.tasks.few_shot import FewShot as FewShot
+from transformers_jax.tasks.image_classes import ImageClassification as ImageClassification
 from transformers_jax.tasks.instructions import Instruction as Instruction
 from transformers_jax.tasks.reranking import Reranking as Reranking
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
@@ -50,6 +53,7 @@ TASKS: dict[str, type[Task]] = {
     "sequence_classification": SequenceClassification,
     "multi_label": MultiLabel,
     "regression": Regression,
+    "image_classification": ImageClassification,
     "token_classification": TokenClassification,
     "question_answering": QuestionAnswering,
     "multiple_choice": MultipleChoice,

@@ -37,6 +37,8 @@ class Task(Settings):
         metric: the figure by which the best checkpoint is chosen, and early stopping goes, where
             settings say no other.
         lower: whether less of it is better.
+        reads: what stands in the columns: "text", of which a tokenizer makes ids; "images", of
+            which a processor makes pixel values; "sound".
         needed: roles of columns that the table must have.
         usual: role -> usual names of its column, where the config names none.
         further: roles that the task looks for in ways of its own.
@@ -51,6 +53,7 @@ class Task(Settings):
     head: ClassVar[str]
     metric: ClassVar[str]
     lower: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ("text",)
     needed: ClassVar[tuple[str, ...]]
     usual: ClassVar[Mapping[str, tuple[str, ...]]]
     further: ClassVar[tuple[str, ...]] = ()
@@ -124,6 +127,10 @@ class Task(Settings):
                     f"none of {', '.join(map(repr, names))}: pass {flag} NAME"
                 )
         return columns
+
+    def tabled(self, data: Table) -> Table:
+        """The settings of a table as this task has them."""
+        return data
 
     def classes(self, form: Form, records: Records) -> tuple[str, ...]:
         """The names of the classes, by number, of what is trained on; () where there are none."""

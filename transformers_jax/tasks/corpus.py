@@ -18,6 +18,8 @@ from transformers_jax.data.texts import digest
 from transformers_jax.data.tokenizers import Tokenizer, train_tokenizer
 from transformers_jax.extras import need
 from transformers_jax.models.base import Model
+from transformers_jax.processing.processor import Processor
+from transformers_jax.processing.readers import Readers
 from transformers_jax.tasks.base import Task
 from transformers_jax.tasks.parts import ApartPart, TaskPart
 from transformers_jax.tasks.rows import Form, Rows
@@ -45,9 +47,14 @@ class TaskCorpus:
     trained_tokenizer: bool = False
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """That of the model."""
+    def tokenizer(self) -> Tokenizer | None:
+        """That of the model; None where the task reads no text."""
         return self.form.tokenizer
+
+    @property
+    def readers(self) -> Readers:
+        """What made rows of the values of the table."""
+        return Readers(self.form.tokenizer, self.form.processor)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -85,7 +92,7 @@ class TaskCorpus:
 
     def check_ids(self, size: int) -> None:
         """Raises ValueError for ids that the model does not have."""
-        if self.tokenizer.max_id >= size:
+        if self.tokenizer is not None and self.tokenizer.max_id >= size:
             raise ValueError(
                 f"the tokenizer's largest id ({self.tokenizer.max_id}) is not in the model's "
                 f"vocabulary of {size:,}; name the tokenizer that the model was trained with: "
@@ -130,16 +137,18 @@ def _texts(value: Any) -> Iterator[str]:
 def read_task(
     data: Table,
     task: Task,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     model: Model,
     reference: Model | None = None,
     tables: Mapping[str, Records] | None = None,
+    processor: Processor | None = None,
 ) -> TaskCorpus:
     """Reads the tables, and makes their records rows.
 
     Args:
         model, reference: without arrays.
         tables: by split; None: they are read.
+        tokenizer, processor: None where the task reads no texts, or no pictures.
 
     Raises:
         ValueError: a source, column or value that is none, with its place; the library of the
@@ -154,7 +163,8 @@ def read_task(
         need(task.scorer[0], "eval", task.scorer[1])
     tables = tables_of(data, task) if tables is None else tables
     train = tables[TRAIN]
-    form = Form(data, tokenizer, model, task.columns(data, train), reference=reference)
+    columns = task.columns(data, train)
+    form = Form(data, tokenizer, model, columns, reference=reference, processor=processor)
     form = dataclasses.replace(form, classes=task.classes(form, train))
     form = limited(form)
     rows = {split: task.read(form, records) for split, records in tables.items()}
@@ -181,7 +191,7 @@ def limited(form: Form) -> Form:
 
 def with_lengths(form: Form, splits: Iterable[Rows]) -> Form:
     """The form with the lengths of the longest of these rows, where the config has none."""
-    longest = np.max([packing.lengths_of(rows.examples).max(0) for rows in splits], 0).tolist()
+    longest = np.max([rows.lengths.max(0) for rows in splits], 0).tolist()
     length, target = form.data.length or longest[0], form.data.target_length or longest[1]
     return dataclasses.replace(form, length=length, target_length=target)
 

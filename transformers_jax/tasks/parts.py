@@ -12,7 +12,7 @@ from transformers_jax.data.config import Table
 from transformers_jax.data.packing import Layout
 from transformers_jax.data.stream import Part
 from transformers_jax.objectives.example import Example
-from transformers_jax.tasks.rows import Rows, length_of
+from transformers_jax.tasks.rows import Drawn, Rows, length_of
 
 
 class TaskPart(Part):
@@ -31,7 +31,10 @@ class TaskPart(Part):
         self._read(_Pieces(rows), layout, data, seed, shuffle)
 
     def _make_example(self, epoch: int, index: int) -> Example:
-        return self.source.examples[self._shuffled(epoch, index)]
+        number, examples = self._shuffled(epoch, index), self.source.examples
+        if self.shuffle and isinstance(examples, Drawn):
+            return examples.draw(number, self._generator(epoch, number))
+        return examples[number]
 
 
 class ApartPart(TaskPart):
@@ -138,7 +141,8 @@ class _Pieces:
 
     def __init__(self, rows: Rows):
         self.rows, self.count = rows, len(rows)
-        self.size = max(map(length_of, rows.examples))
+        some = rows.examples
+        self.size = some.length if isinstance(some, Drawn) else max(map(length_of, some))
 
     @property
     def what(self) -> str:

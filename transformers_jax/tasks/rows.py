@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.arrays import Int
+from transformers_jax.data import packing
 from transformers_jax.data.config import Table
 from transformers_jax.data.tables import Records
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.models.base import Model
 from transformers_jax.objectives.example import Example
+from transformers_jax.processing.processor import Processor
 
 NUMBER = "number"
 """The entry of a batch that says which example a row is; -100 where it is none."""
-READ = ("text", "text_pair", "audio")
+READ = ("text", "text_pair", "audio", "image")
 """Roles of the columns that are read, not predicted."""
 ROLES = frozenset((*READ, "label", "negatives"))
 """Roles of all columns that a config can name."""
@@ -32,21 +34,24 @@ class Form:
     """How records become rows: what all splits of a run share.
 
     Attributes:
+        tokenizer: of texts; None where the task reads none.
         model: without arrays.
         columns: role -> column of the table, of those that the task reads.
         length: most tokens of a row; 0 until it is known.
         classes: the names of classes, by number; () where there are none.
         reference: the second model that the task reads, without arrays; None where it reads none.
+        processor: of pictures; None where the task reads none.
     """
 
     data: Table
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | Any
     model: Model
     columns: dict[str, str]
     classes: tuple[str, ...] = ()
     length: int = 0
     target_length: int = 0
     reference: Model | None = None
+    processor: Processor | None = None
 
     @property
     def limit(self) -> int | None:
@@ -54,7 +59,7 @@ class Form:
         embedding, allow in a row."""
         plan = self.model.plan
         sentence = plan.sentence.longest if isinstance(plan, EmbeddingPlan) else None
-        limits = [self.tokenizer.model_max_length, sentence]
+        limits = [getattr(self.tokenizer, "model_max_length", None), sentence]
         for model in (self.model, self.reference):
             if model is not None:
                 reading = model.reading
@@ -79,6 +84,27 @@ class Form:
         return records.column(self.columns[role], f"data.{role.replace('_', '-')}")
 
 
+class Drawn(Sequence[Example]):
+    """Examples that are made when they are read, as those of pictures are: all of one length, and
+    for training changed at random.
+
+    Attributes:
+        length: tokens of each.
+        fingerprint: 16 hex digits: which these are.
+    """
+
+    length: int
+    fingerprint: str
+
+    def draw(self, number: int, noise: np.random.Generator) -> Example:
+        """One as it is trained on."""
+        raise NotImplementedError
+
+    def select(self, numbers: Sequence[int]) -> Drawn:
+        """Some of them."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Rows:
     """The examples of a split, in the order of its records.
@@ -101,7 +127,9 @@ class Rows:
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fingerprint", fingerprint_of(self.examples))
+        some = self.examples
+        known = some.fingerprint if isinstance(some, Drawn) else fingerprint_of(some)
+        object.__setattr__(self, "fingerprint", known)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -115,7 +143,9 @@ class Rows:
         references = self.references
         return Rows(
             self.records.select(kept.tolist()),
-            [self.examples[number] for number in numbers],
+            self.examples.select(numbers)
+            if isinstance(self.examples, Drawn)
+            else [self.examples[number] for number in numbers],
             new,
             None if references is None else [references[number] for number in kept],
             [self.details[number] for number in numbers] if self.details else (),
@@ -124,7 +154,16 @@ class Rows:
     @property
     def tokens(self) -> int:
         """How many there are, on both sides."""
+        if isinstance(self.examples, Drawn):
+            return self.examples.length * len(self)
         return sum(length_of(example) for example in self.examples)
+
+    @property
+    def lengths(self) -> Int[np.ndarray, "N 2"]:
+        """Tokens of each on its two sides, as `packing.lengths_of`."""
+        if isinstance(self.examples, Drawn):
+            return np.tile((self.examples.length, 0), (len(self), 1))
+        return packing.lengths_of(self.examples)
 
 
 def length_of(example: Example) -> int:
@@ -132,7 +171,7 @@ def length_of(example: Example) -> int:
     if example.parts:
         return sum(map(length_of, example.parts.values()))
     sides = (example.tokens, example.target)
-    return sum(next(iter(side.values())).shape[-1] for side in sides if side)
+    return example.size + sum(next(iter(side.values())).shape[-1] for side in sides if side)
 
 
 def fingerprint_of(examples: Iterable[Example]) -> str:

@@ -33,14 +33,12 @@ def sounds_of(form: Form, records: Records) -> list[Float[np.ndarray, " S"]]:
 def example_of(
     sound: Float[np.ndarray, " S"], longest: int, frames: int, once: Mapping[str, Any]
 ) -> Example:
-    """A recording, filled up to the longest, with what else there is once a row.
-
-    Its ids, one a frame, are what rows are measured by; no model reads them.
-    """
+    """A recording of so many frames, filled up to the longest, with what else there is once a
+    row."""
     padded = np.zeros(longest, np.float32)
     padded[: len(sound)] = sound
     once = {"input_values": padded, SAMPLES: len(sound), **once}
-    return Example({"input_ids": np.zeros(frames, np.int32)}, once=once)
+    return Example(once=once, size=frames)
 
 
 def with_mask_of_samples(batch: Mapping[str, Any], withheld: tuple[str, ...]) -> dict[str, Any]:
@@ -65,7 +63,8 @@ class CTC(Task):
         "label": ("text", "transcription", "sentence", "label"),
     }
     peak: ClassVar[float] = 1e-4
-    withheld: ClassVar[tuple[str, ...]] = (NUMBER, SAMPLES, "labels", "input_ids")
+    reads: ClassVar[tuple[str, ...]] = ("sound", "text")
+    withheld: ClassVar[tuple[str, ...]] = (NUMBER, SAMPLES, "labels")
 
     @property
     def learns_labels(self) -> bool:

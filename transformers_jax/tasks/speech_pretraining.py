@@ -31,7 +31,7 @@ FIXED = 0  # the seed of what evaluations hide
 class SpeechPretraining(Task):
     """Which quantised frame was hidden, among others of its recording (Baevski et al. 2020, section
     3): a table with a column "audio". Spans are hidden, and the others drawn, in each step anew. No
-    text is read: where the model has no tokenizer of its own, `--data.tokenizer byte` does.
+    text is read, so that no tokenizer is needed.
 
     The loss is a mean over hidden frames. Its second term rewards the use of all words of the
     codebooks, of which `codevector_perplexity` counts how many are in use: where few are, frames
@@ -62,7 +62,8 @@ class SpeechPretraining(Task):
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {"audio": ("audio", "input_values", "samples")}
     answered: ClassVar[tuple[str, ...]] = ()
     peak: ClassVar[float] = 5e-4
-    withheld: ClassVar[tuple[str, ...]] = (NUMBER, SAMPLES, "input_ids")
+    reads: ClassVar[tuple[str, ...]] = ("sound",)
+    withheld: ClassVar[tuple[str, ...]] = (NUMBER, SAMPLES)
 
     def __post_init__(self) -> None:
         super().__post_init__()

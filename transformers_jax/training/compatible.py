@@ -20,6 +20,7 @@ from transformers_jax.data.stream import Part, Stream
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.graph import attends_ahead
 from transformers_jax.models.causal import unattended
+from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.embed import nodes_of
 from transformers_jax.nn.loss import IGNORED
 from transformers_jax.objectives import OBJECTIVES, Vocabulary, objective
@@ -45,7 +46,7 @@ def check_objective(config: TrainConfig) -> None:
     """
     target, family = config.objective, config.model.model_type
     name = type(target).__name__
-    if not any(field.name == "vocab_size" for field in dataclasses.fields(config.model)):
+    if not _has_vocabulary(config):
         raise ValueError(
             f"{name} trains a model of text, whose vocab_size is that of the tokenizer; {family} "
             "has no such setting"
@@ -71,6 +72,17 @@ def check_objective(config: TrainConfig) -> None:
         _check_unseen(config, model)
     else:
         _check_both_sides(config, model)
+
+
+def _has_vocabulary(config: TrainConfig) -> bool:
+    """Whether the model has the vocabulary that its objective needs; where a task reads text beside
+    something else, a part of the model may have it."""
+    if not isinstance(config.objective, Task):
+        return hasattr(config.model, "vocab_size")
+    parts = [getattr(config.model, field.name) for field in dataclasses.fields(config.model)]
+    parts = [one for one in parts if isinstance(one, FamilyConfig)]
+    known = any(hasattr(one, "vocab_size") for one in (config.model, *parts))
+    return known or "text" not in config.objective.reads
 
 
 def _check_head(config: TrainConfig) -> None:

@@ -13,11 +13,11 @@ from transformers_jax.adapting import merge_adapter
 from transformers_jax.adapting.files import save_adapter
 from transformers_jax.arrays import Params
 from transformers_jax.data.corpus import Corpus
-from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind, params
+from transformers_jax.processing.readers import Readers
 from transformers_jax.saving import save_pretrained
 from transformers_jax.tasks import Task
 from transformers_jax.tasks.corpus import TaskCorpus
@@ -99,7 +99,7 @@ def own_copy(model: Model) -> Model:
 def finish(
     run: Run, state: TrainState, screen: Console, trackers: Composite
 ) -> tuple[Model, TrainState]:
-    """Writes the model with its tokenizer, and then samples; of the best step, if so configured.
+    """Writes the model with its readers, and then samples; of the best step, if so configured.
     What was exported is in run.json.
 
     Returns:
@@ -147,15 +147,15 @@ def best_state(run: Run, state: TrainState, say: Say) -> tuple[int, str, TrainSt
 def write_result(run: Run, model: Model) -> None:
     """Writes what a run was for: its model, or its adapter, and the model with it merged if so
     configured."""
-    tokenizer, folder = run.corpus.tokenizer if run.folder.owner else None, run.folder.path
+    readers, folder = run.corpus.readers if run.folder.owner else Readers(), run.folder.path
     if model.plan.adapter is None:
-        write_model(model, tokenizer, folder / "model")
+        write_model(model, readers, folder / "model")
         return
     results = run.config.results
     if run.folder.owner and "adapter" in results:
         save_adapter(model, folder / "adapter")
     if "model" in results:
-        write_model(merge_adapter(model), tokenizer, folder / "model")
+        write_model(merge_adapter(model), readers, folder / "model")
 
 
 def _with_tokenizer(model: Model, folder: Path) -> Model:
@@ -167,10 +167,9 @@ def _with_tokenizer(model: Model, folder: Path) -> Model:
     return rebuilt(model, dataclasses.replace(plan, sentence=sentence))
 
 
-def write_model(model: Model, tokenizer: Tokenizer | None, folder: Path) -> None:
+def write_model(model: Model, readers: Readers, folder: Path) -> None:
     """Writes a model (ELECTRA's pair: the discriminator, and the generator in it) as
-    `save_pretrained` does, and its tokenizer."""
+    `save_pretrained` does, with its tokenizer and its processor."""
     for name, part in model.exports().items():
         save_pretrained(part, folder / name)
-    if tokenizer is not None:
-        tokenizer.save(folder)
+    readers.save(folder)

@@ -260,7 +260,9 @@ class Loop:
         extra = self.run.config.objective.width(data.length) - data.length
         count, size = held(batch if own == rows else placed)
         return {
-            "places": positions(batch, extra) // own * rows,  # the name that checkpoints have
+            "places": positions(batch, extra, data.length)
+            // own
+            * rows,  # the name that checkpoints have
             "held": count,
             "size": size,
             "epoch": round(self.run.stream.epoch(position), 4),

@@ -18,6 +18,7 @@ from transformers_jax.data.file_sums import file_sum
 from transformers_jax.data.texts import digest
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
+from transformers_jax.hub.download import resolve
 from transformers_jax.hub.files import open_checkpoint
 from transformers_jax.models import load_config
 from transformers_jax.models.base import Model
@@ -28,7 +29,8 @@ from transformers_jax.objectives.distillation import DistilledText
 from transformers_jax.objectives.losses import Loss
 from transformers_jax.objectives.reference import WithReference
 from transformers_jax.pretrained import from_pretrained, head_of, resolve_ties
-from transformers_jax.training.config import TrainConfig
+from transformers_jax.training.config import TrainConfig, load
+from transformers_jax.training.exported import model_folder
 from transformers_jax.training.initial import Say, abstract_model, start_model, weights_folder
 
 WEIGHTS = ("*.safetensors", "*.msgpack")
@@ -172,3 +174,12 @@ def check_reference(config: TrainConfig, model: Model, tokenizer: Tokenizer | No
             f"the {objective.role} {objective.second} has {what}: both models read the same "
             "tokens; start from a model of its vocabulary, or choose another"
         )
+
+
+def weights_of(path: str) -> list[str]:
+    """The SHA-256 of each file of weights of a directory or a run: its model, or its adapter."""
+    where = Path(path).expanduser()
+    config = load(where) if (where / "run.json").is_file() else None
+    adapter = config is not None and config.adapter is not None and (where / "adapter").is_dir()
+    folder = where / "adapter" if adapter else resolve(model_folder(path))
+    return [file_sum(one) for pattern in WEIGHTS for one in sorted(folder.glob(pattern))]

@@ -37,6 +37,7 @@ from transformers_jax.training.folder import TOKENIZER, check_release, check_sam
 from transformers_jax.training.initial import abstract_model, with_checkpoint
 from transformers_jax.training.modules import with_modules
 from transformers_jax.training.passes import with_steps
+from transformers_jax.training.readers import readers_of
 from transformers_jax.training.recorded import read_record
 from transformers_jax.training.reference import (
     abstract_reference,
@@ -50,7 +51,6 @@ from transformers_jax.training.vocabulary import (
     check_loss,
     fit_vocabulary,
     model_for,
-    task_tokenizer,
     vocabulary_of,
 )
 
@@ -155,7 +155,7 @@ def resolve(
     processes.agree("data", {f"the data ({config.data.path})": corpus.fingerprint})
     check_evaluation(config, corpus)
     if isinstance(corpus, TaskCorpus):
-        size = known = config.model.vocab_size  # type: ignore[attr-defined]
+        size = known = getattr(config.model, "vocab_size", 0)
         corpus.check_ids(known)
     else:
         config, known = fit_vocabulary(config, corpus, mesh, saved)
@@ -213,13 +213,18 @@ def _table(
 ) -> tuple[TrainConfig, TaskCorpus]:
     """The tables of a task as rows, and the config with what they decide: the classes and weights
     of the task, and the length of rows."""
-    task, data = config.objective, config.data
+    task = config.objective
     assert isinstance(task, Task)
-    assert isinstance(data, Table)
+    assert isinstance(config.data, Table)
+    data = task.tabled(config.data)
     tables = tables_of(data, task)
-    tokenizer = task_tokenizer(config, None if saved is None else run, tables["train"])
-    config = config.replace(model=model_for(config, tokenizer))
-    corpus = read_task(data, task, tokenizer, abstract_model(config), reference, tables)
+    readers = readers_of(config, None if saved is None else run, tables["train"])
+    if readers.tokenizer is not None:
+        config = config.replace(model=model_for(config, readers.tokenizer))
+    model = abstract_model(config)
+    corpus = read_task(
+        data, task, readers.tokenizer, model, reference, tables, processor=readers.processor
+    )
     form = corpus.form
     target_length = form.target_length or None
     data = dataclasses.replace(data, length=form.length, target_length=target_length)

@@ -50,11 +50,11 @@ class Solving(Loop):
             f"{time.perf_counter() - began:.1f} s, with a penalty of {penalty:.3g}"
         )
         self.put(solved)
-        tokens = [held(batch) for batch in own]
+        counts, sizes = zip(*map(held, own))
         inputs = {
-            "places": sum(positions(batch, 0) for batch in own),
-            "held": sum(count for count, _ in tokens),
-            "size": sum(size for _, size in tokens),
+            "places": sum(positions(batch, 0, run.config.data.length) for batch in own),
+            "held": None if None in counts else sum(counts),
+            "size": sum(sizes),
             "epoch": 1.0,
             "waited": 0.0,
         }

@@ -1,0 +1,185 @@
+"""How a task reads the pictures of a table: each when it is needed, by the model's processor."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Num
+
+from transformers_jax.data.damaged import check_pictures
+from transformers_jax.data.pictures import Picture, in_column
+from transformers_jax.data.tables import Records
+from transformers_jax.models.base import Model
+from transformers_jax.nn.param import merge, split
+from transformers_jax.objectives.example import Example
+from transformers_jax.processing.processor import Processor
+from transformers_jax.tasks.rows import NUMBER, Drawn, Form
+
+IMAGE = ("image", "img", "picture", "pixel_values", "jpg", "png")
+"""Usual names of the column of pictures."""
+PIXELS = "pixel_values"
+Image = Num[np.ndarray, "C H W"]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of records, which are read one by one.
+
+    Attributes:
+        pictures: where each is.
+        processor: of the model.
+        model: that reads them, without arrays.
+    """
+
+    pictures: Sequence[Picture]
+    processor: Processor
+    model: Model
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def image(self, number: int) -> Image:
+        """A picture as its file has it.
+
+        Raises:
+            ValueError: it is damaged, by its name.
+        """
+        processor: Any = self.processor.image_processor
+        return self.pictures[number].read(rgb=processor.rgb)
+
+    def arguments(self, number: int) -> dict[str, np.ndarray]:
+        """What the model takes for a picture, without the axis of rows: {"pixel_values": [C H W]},
+        and what else its processor makes.
+
+        Raises:
+            ValueError: as of `image`; a picture that the processor does not take.
+        """
+        return self.processed(self.image(number), number)
+
+    def processed(self, image: Image, number: int, sized: bool = False) -> dict[str, np.ndarray]:
+        """The same of an image that was changed; `sized` where it has its size already, so that
+        only its levels are left to be made."""
+        processor: Any = self.processor.image_processor
+        if sized:
+            kept = tuple(step for step in processor.steps if not hasattr(step, "resample"))
+            processor = dataclasses.replace(processor, steps=kept)
+        try:
+            arrays = processor([image], input_data_format="channels_first")
+        except ValueError as error:
+            raise ValueError(f"{self.pictures[number].name}: {error}") from None
+        return {name: array[0] for name, array in arrays.items()}
+
+    def select(self, numbers: Sequence[int]) -> Pictures:
+        """Some of them."""
+        return dataclasses.replace(self, pictures=[self.pictures[number] for number in numbers])
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the model makes of one of them.
+
+        Raises:
+            ValueError: the model does not read pictures of this size.
+        """
+        return tokens_of(self.model, self.arguments(0))
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits: which pictures these are, and what is made of them. Of files it is the
+        names and the sizes, not the content, so that a large table need not be read."""
+        sums = hashlib.sha256(repr(self.processor.image_processor).encode())
+        for picture in self.pictures:
+            sums.update(_known_by(picture))
+        return sums.hexdigest()[:16]
+
+
+def _known_by(picture: Picture) -> bytes:
+    if picture.file is None:
+        return hashlib.sha256(picture.encoded()).digest()
+    try:
+        size = picture.file.stat().st_size if picture.size is None else picture.size
+    except OSError:
+        size = -1
+    return f"{picture.file.name} {picture.start} {size}\n".encode()
+
+
+def pictures_of(
+    form: Form, records: Records, *, answered: bool = True
+) -> tuple[Records, Pictures, list[str]]:
+    """(the records whose picture can be read, their pictures, what is told of them).
+
+    Args:
+        answered: False where each record needs a prediction, so that none is left out.
+
+    Raises:
+        ValueError: a value that is no picture, by its place; damaged pictures, all by their names,
+            unless `data.damaged` leaves them out; a model that does not read such pictures.
+    """
+    assert form.processor is not None
+    column = form.columns["image"]
+    kept, wrong = check_pictures(records, column, form.data.damaged if answered else "error")
+    values = zip(kept.column(column, "data.image"), kept.places)
+    found = [in_column(value, where, column) for value, where in values]
+    pictures = Pictures(found, form.processor, form.model)
+    shape = " x ".join(map(str, pictures.arguments(0)[PIXELS].shape))
+    notes = [f"{records.name}: {len(found):,} pictures, as {shape}, {pictures.tokens:,} tokens"]
+    if wrong:
+        notes.append(f"{records.name}: {len(wrong):,} pictures are damaged and left out")
+    return kept, pictures, notes
+
+
+def tokens_of(model: Model, arguments: Mapping[str, np.ndarray]) -> int:
+    """How many tokens the model's embedder makes of a picture.
+
+    Raises:
+        ValueError: it does not read one of this size.
+    """
+    definition, values = split(model)
+    rows = {name: np.asarray(array)[None] for name, array in arguments.items()}
+    reader: Any = model
+    reader.last.embed.check(rows)
+
+    def embed(values: Any, rows: Any) -> Any:
+        tower: Any = merge(definition, values)
+        return tower.last.embed(rows, dtype=jnp.dtype("float32")).x
+
+    return int(jax.eval_shape(embed, values, rows).shape[1])
+
+
+class PictureExamples(Drawn):
+    """Examples of pictures, each with what else there is once a row.
+
+    Args:
+        once: of each picture, such as its label.
+    """
+
+    def __init__(self, pictures: Pictures, once: Sequence[Mapping[str, Any]]):
+        self.pictures, self.once = pictures, once
+        self.length = pictures.tokens
+        sums = hashlib.sha256(pictures.fingerprint.encode())
+        for some in once:
+            for name, value in sorted(some.items()):
+                sums.update(name.encode() + np.ascontiguousarray(value).tobytes())
+        self.fingerprint = sums.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._example(number, self.pictures.arguments(number))
+
+    def draw(self, number: int, noise: np.random.Generator) -> Example:
+        return self[number]
+
+    def select(self, numbers: Sequence[int]) -> PictureExamples:
+        kept = [self.once[number] for number in numbers]
+        return PictureExamples(self.pictures.select(numbers), kept)
+
+    def _example(self, number: int, arguments: Mapping[str, np.ndarray]) -> Example:
+        return Example(once={**arguments, **self.once[number], NUMBER: number}, size=self.length)
