@@ -249,7 +249,7 @@ def gradient(name: str, accumulate: int, mesh: Any = None, objective: Any = None
                 noise=KEY,
                 accumulate=accumulate,
             )
-            grads, sums = loss.gradients(values)
+            grads, sums, _ = loss.gradients(values)
             return means(sums), grads
 
     if mesh is not None:

@@ -45,7 +45,7 @@ class PooledImage(MapNetwork):
 @dataclass(frozen=True, kw_only=True)
 class ResNetConfig(StagesFamily):
     """The fields of a ResNet config.json; defaults are ResNet-50 (26M). Images may have any size.
-    Batch norm has the statistics that are stored, in fine-tuning as well."""
+    A step of training normalises with the statistics of its batch (`make_step(statistics=)`)."""
 
     model_type = "resnet"
     NETWORK = PooledImage

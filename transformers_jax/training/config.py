@@ -40,6 +40,7 @@ from transformers_jax.training.config_parts import MeshShape as MeshShape
 from transformers_jax.training.config_parts import Sample as Sample
 from transformers_jax.training.json_records import plain, read_record
 from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes
+from transformers_jax.training.statistics import Kind
 from transformers_jax.training.trackers import TRACKERS
 
 Stages = tuple[tuple[int, int], ...]
@@ -88,6 +89,9 @@ class TrainConfig(Settings):
     """(step, length): up to this step rows are cut to this length, and there are more of them"""
     stochastic_depth: float = 0.0
     """chance that the last layer is left out for a row; earlier ones less"""
+    statistics: Kind = "batch"
+    """what batch norms normalise with: those of each batch, which the stored ones follow, or those
+    that are stored, and stay"""
     on_nonfinite: Literal["abort", "skip"] = "abort"
     """what becomes of a step whose loss or gradient is not finite"""
     on_spike: OnSpike = "off"

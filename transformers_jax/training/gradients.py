@@ -24,6 +24,7 @@ from transformers_jax import shard
 from transformers_jax.arrays import Array, Key, Params
 from transformers_jax.inputs.arguments import BY_NAME
 from transformers_jax.objectives import Metrics, means
+from transformers_jax.training.statistics import Running, Statistics
 
 ONE_FOR_ALL = (*BY_NAME, "position_ids")
 LEAST = 1e-9  # a batch without labels has loss 0, not 0 / 0
@@ -38,6 +39,7 @@ class BatchLoss:
         noise: of the batch; each micro-batch has a key of its own.
         accumulate: the number of micro-batches.
         beside: what the objective is called with behind the key: a second model, or nothing.
+        statistics: those of batch norms that follow the micro-batches, in their order.
     """
 
     model_of: Callable[[Params], Callable[..., Any]]
@@ -46,9 +48,11 @@ class BatchLoss:
     noise: Key
     accumulate: int
     beside: tuple[Any, ...] = ()
+    statistics: Statistics = Statistics()
 
-    def gradients(self, params: Params) -> tuple[Params, Metrics]:
-        """(gradient of the loss, {name: (sum, weight)} over all micro-batches).
+    def gradients(self, params: Params) -> tuple[Params, Metrics, Running]:
+        """(gradient of the loss, {name: (sum, weight)} over all micro-batches, the statistics
+        behind them).
 
         Raises:
             ValueError: a batch that cannot be cut into so many micro-batches.
@@ -57,10 +61,18 @@ class BatchLoss:
         if self.accumulate == 1:
             of_batch = jax.value_and_grad(self._of_part, has_aux=True)
             (_, sums), grads = of_batch(params, self.batch, self.noise)
-            return grads, sums
+            return self._without((grads, sums, self._after(params, grads)))
         if compares_rows(self.objective):
-            return self._through_vectors(params)
-        return self._accumulated(params)
+            return self._without(self._through_vectors(params))
+        return self._without(self._accumulated(params))
+
+    def _after(self, params: Params, grads: Params) -> Running:
+        return self.statistics.after(self.statistics.begin(params), grads)
+
+    def _without(self, found: tuple[Params, Metrics, Running]) -> tuple[Params, Metrics, Running]:
+        """The same, of which the first is a gradient of the loss everywhere."""
+        grads, sums, running = found
+        return self.statistics.without(grads), sums, running
 
     def value(self, params: Params) -> Array:
         """The loss, for optimizers with a line search."""
@@ -84,7 +96,7 @@ class BatchLoss:
 
     # ------------------------------------------------------------ sums of means
 
-    def _accumulated(self, params: Params) -> tuple[Params, Metrics]:
+    def _accumulated(self, params: Params) -> tuple[Params, Metrics, Running]:
         """The sum over micro-batches, each with its share of every mean in the loss."""
         parts = self._parts()
 
@@ -104,12 +116,14 @@ class BatchLoss:
 
         def add(carry, part):
             (_, sums), grads = jax.value_and_grad(share, has_aux=True)(params, *part)
-            return jax.tree.map(jnp.add, carry, (grads, sums)), None
+            *totals, running = carry
+            totals = jax.tree.map(jnp.add, tuple(totals), (grads, sums))
+            return (*totals, self.statistics.after(running, grads)), None
 
         first = jax.tree.map(lambda x: x[0], parts)
         shapes = jax.eval_shape(lambda: (params, self._of_part(params, *first)[1]))
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return jax.lax.scan(add, zeros, parts)[0]
+        return jax.lax.scan(add, (*zeros, self.statistics.begin(params)), parts)[0]
 
     # ------------------------------------------------------------ in-batch negatives
 
@@ -118,7 +132,7 @@ class BatchLoss:
         of_part = lambda part: self.objective.vectors(self.model_of(params), *part, *self.beside)
         return jax.tree.map(_joined, jax.lax.map(of_part, self._parts()))
 
-    def _through_vectors(self, params: Params) -> tuple[Params, Metrics]:
+    def _through_vectors(self, params: Params) -> tuple[Params, Metrics, Running]:
         """The vectors of all micro-batches, the gradient of the loss by them, and its way back
         through each micro-batch, which is computed again with the same noise."""
         loss = lambda vectors: checked(self.objective, self.objective.of(vectors))
@@ -126,14 +140,17 @@ class BatchLoss:
         (_, sums), by_vectors = of_vectors(self._vectors(params))
         by_parts = jax.tree.map(lambda x: _cut(x, self.accumulate), by_vectors)
 
-        def add(grads, part_and_gradient):
-            (part, key), by_part = part_and_gradient
+        def add(carry, part_and_gradient):
+            (total, running), ((part, key), by_part) = carry, part_and_gradient
             vectors = lambda p: self.objective.vectors(self.model_of(p), part, key, *self.beside)
             _, back = jax.vjp(vectors, params)
-            return jax.tree.map(jnp.add, grads, back(by_part)[0]), None
+            grads = back(by_part)[0]
+            running = self.statistics.after(running, grads)
+            return (jax.tree.map(jnp.add, total, grads), running), None
 
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return jax.lax.scan(add, zeros, (self._parts(), by_parts))[0], sums
+        begin = jax.tree.map(jnp.zeros_like, params), self.statistics.begin(params)
+        grads, running = jax.lax.scan(add, begin, (self._parts(), by_parts))[0]
+        return grads, sums, running
 
 
 def compares_rows(objective: Any) -> bool:

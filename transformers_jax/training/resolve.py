@@ -113,6 +113,7 @@ class Resolved:
             on_nonfinite=config.on_nonfinite,
             on_spike=config.on_spike,
             spike_deviations=config.spike_deviations,
+            statistics=config.statistics,
             nan_at=config.debug.nan_at,
             spike_at=config.debug.spike_at,
         )

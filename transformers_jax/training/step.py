@@ -25,20 +25,24 @@ from jax.typing import ArrayLike
 from transformers_jax import shard
 from transformers_jax.arrays import Array, Float, Params, ordinary
 from transformers_jax.inputs.arguments import traceable
-from transformers_jax.models.base import Model, check_model
+from transformers_jax.models.base import Model
 from transformers_jax.nn.param import (
-    combine,
-    merge,
     partition,
-    split,
     trained_axes,
 )
 from transformers_jax.objectives import Objective, means
 from transformers_jax.optim import Optimizer, without_frozen
 from transformers_jax.training import guard
+from transformers_jax.training.called import model_called, second_model
 from transformers_jax.training.gradients import BatchLoss
 from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes, empty
 from transformers_jax.training.state import TrainState, as_optimizer, placed, state_shardings
+from transformers_jax.training.statistics import (
+    Kind,
+    Running,
+    Statistics,
+    followed,
+)
 
 Batch = Mapping[str, ArrayLike]
 Metrics = dict[str, Float[Array, ""]]
@@ -73,6 +77,7 @@ class TrainStep:
             copied nor differentiated nor donated, and in no state.
         reference_of: (the second of these) -> the models that the objective is called with, behind
             the key: one, or none.
+        statistics: the batch norms that normalise with those of the batch.
     """
 
     model_of: Callable[[Params, Params], Callable[..., Any]]
@@ -89,6 +94,7 @@ class TrainStep:
     spike_at: int | None
     frozen: tuple[Params, Params]
     reference_of: Callable[[Params], tuple[Any, ...]]
+    statistics: Statistics
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         _check_types(state, batch)
@@ -133,13 +139,15 @@ class TrainStep:
             noise = jax.random.fold_in(state.key, state.step)
             model_of, second = lambda params: self.model_of(params, frozen[0]), frozen[1]
             beside = self.reference_of(second)
-            loss = BatchLoss(model_of, self.objective, batch, noise, self.accumulate, beside)
-            grads, metrics = self._gradients(loss, state)
+            loss = BatchLoss(
+                model_of, self.objective, batch, noise, self.accumulate, beside, self.statistics
+            )
+            grads, metrics, running = self._gradients(loss, state)
             norm, bad_gradient = guard.measured(grads)
             finite = jnp.isfinite(norm) & jnp.isfinite(metrics["loss"])
             figures = jnp.stack([metrics["loss"], norm]).astype(jnp.float32)
             spike, above = self._spike(state, figures, finite)
-            update = self._update(loss, metrics["loss"], grads, norm)
+            update = self._update(loss, metrics["loss"], grads, norm, running)
             old, on_cpu = (state.params, state.opt), jax.default_backend() == "cpu"
             (params, opt), good, bad_update = guard.guarded(
                 finite & ~spike, update, old, branch=on_cpu
@@ -169,9 +177,10 @@ class TrainStep:
         spike, above = self.spikes.above(state.window, figures)
         return spike & finite, above
 
-    def _gradients(self, loss: BatchLoss, state: TrainState) -> tuple[Params, Metrics]:
-        """(the gradient of all that is trained, the means that the objective reports)."""
-        grads, sums = loss.gradients(state.params)
+    def _gradients(self, loss: BatchLoss, state: TrainState) -> tuple[Params, Metrics, Running]:
+        """(the gradient of all that is trained, the means that the objective reports, the running
+        statistics of batch norms)."""
+        grads, sums, running = loss.gradients(state.params)
         for number, fault in ((self.nan_at, jnp.nan), (self.spike_at, 100.0)):
             if number is not None:
                 factor = jnp.where(state.step + 1 == number, fault, 1.0)
@@ -180,12 +189,13 @@ class TrainStep:
             grads = without_frozen(grads, self.optimizer.frozen)
         if self.shardings is not None:
             grads = jax.lax.with_sharding_constraint(grads, self.shardings.params)
-        return grads, means(sums)
+        return grads, means(sums), running
 
     def _update(
-        self, loss: BatchLoss, value: Array, grads: Params, norm: Array
+        self, loss: BatchLoss, value: Array, grads: Params, norm: Array, running: Running
     ) -> Callable[[guard.Written], guard.Written]:
-        """From parameters and optimizer's state to the next, by the gradient after clipping."""
+        """From parameters and optimizer's state to the next, by the gradient after clipping, and
+        with the statistics that the batch leaves."""
         optimizer: Any = self.optimizer.transformation
         extras = _extras(optimizer, loss, value, grads)
         if self.clip is not None:
@@ -195,7 +205,7 @@ class TrainStep:
         def update(old: guard.Written) -> guard.Written:
             params, state = old
             updates, state = optimizer.update(grads, state, params, **extras)
-            return optax.apply_updates(params, updates), state
+            return self.statistics.updated(optax.apply_updates(params, updates), running), state
 
         return update
 
@@ -220,6 +230,7 @@ def make_step(
     on_nonfinite: Literal["abort", "skip"] = "abort",
     on_spike: OnSpike = "off",
     spike_deviations: float = DEVIATIONS,
+    statistics: Kind = "batch",
     nan_at: int | None = None,
     spike_at: int | None = None,
 ) -> TrainStep:
@@ -248,6 +259,9 @@ def make_step(
         on_spike: of an update whose loss or gradient norm is more than `spike_deviations` standard
             deviations above the mean of the 128 updates before it, "abort" and "skip" do what they
             do for one that is not finite; only the metric `spike` shows it. "off" looks for none.
+        statistics: what batch norms normalise with: those of the "batch", which the stored ones
+            follow, one micro-batch after the other, as in PyTorch; or those that are "stored", and
+            stay. A norm whose scale and shift are frozen keeps its own.
         nan_at: for drills: the loss of the step that makes `state.step` this number is NaN.
         spike_at: likewise, a hundred times what it is.
 
@@ -265,7 +279,9 @@ def make_step(
             objective, "inputs", None
         ):  # without arrays, which would stay alive
             check = functools.partial(_check_batch, model.abstract(), inputs_of)
-    model_of, optimizer = _model_of(model, compute_dtype), as_optimizer(optimizer, schedule)
+    optimizer = as_optimizer(optimizer, schedule)
+    norms = followed(model, statistics, params or {}, optimizer.frozen)
+    model_of = model_called(model, compute_dtype, norms)
     shardings = None
     if mesh is not None:
         if axes is None or params is None:
@@ -274,22 +290,11 @@ def make_step(
         if frozen:
             frozen = placed(frozen, cast(Model, model), mesh)
     skips = on_nonfinite == "skip"
-    second, reference_of = _second(reference, compute_dtype, mesh)
+    second, reference_of = second_model(reference, compute_dtype, mesh)
     return TrainStep(
         model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips,
-        Spikes(on_spike, spike_deviations), nan_at, spike_at, (frozen, second), reference_of,
+        Spikes(on_spike, spike_deviations), nan_at, spike_at, (frozen, second), reference_of, norms,
     )  # fmt: skip
-
-
-def _second(
-    reference: Model | None, compute_dtype: str | None, mesh: Mesh | None
-) -> tuple[Params, Callable[[Params], tuple[Any, ...]]]:
-    """The parameters of a second model, and from them what an objective is called with."""
-    if reference is None:
-        return {}, lambda params: ()
-    values, model_of = split(reference)[1], _model_of(reference, compute_dtype)
-    values = values if mesh is None else placed(values, reference, mesh)
-    return values, lambda params: (model_of(params, {}),)
 
 
 def _check_types(state: Any, batch: Any) -> None:
@@ -309,22 +314,6 @@ def _check_settings(objective: Any, accumulate: Any, clip: Any, on_nonfinite: An
         raise ValueError(f"clip={clip!r}: expected a norm above 0, or None for no clipping")
     if not callable(objective):
         raise TypeError(f"objective is {objective!r}; expected one such as tj.supervised")
-
-
-def _model_of(
-    model: Any, compute_dtype: str | None
-) -> Callable[[Params, Params], Callable[..., Any]]:
-    """From parameters, trained and frozen, to what an objective calls, without parameters of its
-    own."""
-    if isinstance(model, Model):
-        model = model if compute_dtype is None else model.abstract(compute=compute_dtype)
-        definition = split(model)[0]
-        return lambda params, frozen: merge(definition, combine(params, frozen))
-    if not callable(model):
-        check_model(model, "make_step")
-    if compute_dtype is not None:
-        raise ValueError("compute_dtype needs the Model itself; a function has its own")
-    return lambda params, frozen: functools.partial(model, params)
 
 
 def _check_batch(model: Model, inputs_of: Callable[..., list[Mapping[str, Any]]], batch: Batch):

@@ -1,49 +1,22 @@
 """Residual blocks of convolutions (He et al. 2015), each followed by a batch norm.
 
-    y = act(shortcut(x) + convolutions(x))
-
-Statistics of batch norm are stored, and no optimizer changes them: they normalise what is computed,
-with and without a key. Fine-tuning with the statistics of pretraining, as detectors do, trains the
-convolutions, scales and shifts.
+y = act(shortcut(x) + convolutions(x))
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 from flax import nnx
 
 from transformers_jax import spec
-from transformers_jax.arrays import Array, Float, wide
+from transformers_jax.arrays import Array, Float
 from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.image.batch_norm import BatchNorm
 from transformers_jax.nn.image.convolve import Convolve, max_pool, out_size
 from transformers_jax.nn.operation import Op, OpResult
-from transformers_jax.nn.param import param
 from transformers_jax.nn.residual import Residual
 from transformers_jax.nn.stages import on_grid
-
-
-class BatchNorm(nnx.Module):
-    """(x - mean) / sqrt(variance + eps) * scale + shift of each channel, with stored mean and
-    variance (Ioffe and Szegedy 2015, algorithm 2). `count` is the number of batches that they were
-    made of, which changes nothing."""
-
-    def __init__(self, width: int, eps: float = 1e-5):
-        self.eps, sizes = eps, {"embed": width}
-        self.scale = param("embed", sizes, spec.ONES)
-        self.shift = param("embed", sizes, spec.ZEROS)
-        self.mean = param("embed", sizes, spec.ZEROS, learned=False)
-        self.variance = param("embed", sizes, spec.ONES, learned=False)
-        self.count = param("", {}, spec.ZEROS, learned=False)
-
-    def __call__(self, x: Float[Array, "B H W D"]) -> Float[Array, "B H W D"]:
-        dtype = wide(x)
-        mean, variance = (
-            jax.lax.stop_gradient(p[...]).astype(dtype) for p in (self.mean, self.variance)
-        )
-        factor = self.scale[...].astype(dtype) * jax.lax.rsqrt(variance + self.eps)
-        return ((x.astype(dtype) - mean) * factor + self.shift[...].astype(dtype)).astype(x.dtype)
 
 
 class ConvolvedNorm(nnx.Module):
