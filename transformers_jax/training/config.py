@@ -38,13 +38,12 @@ from transformers_jax.training.config_parts import Debug as Debug
 from transformers_jax.training.config_parts import Evaluation as Evaluation
 from transformers_jax.training.config_parts import MeshShape as MeshShape
 from transformers_jax.training.config_parts import Sample as Sample
+from transformers_jax.training.config_parts import Stages, check_stages
+from transformers_jax.training.config_parts import at_stage as at_stage
 from transformers_jax.training.json_records import plain, read_record
 from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes
 from transformers_jax.training.statistics import Kind
 from transformers_jax.training.trackers import TRACKERS
-
-Stages = tuple[tuple[int, int], ...]
-
 
 AT_LEAST_ONE = """steps accumulate save_every log_every keep max_skipped schedule_steps
     epochs""".split()
@@ -158,7 +157,7 @@ class TrainConfig(Settings):
         to_dtype(self.dtype)
         Execution(remat=self.remat, compute=self.compute_dtype, drop_path=self.stochastic_depth)
         for name in ("batch_warmup", "length_warmup"):
-            _check_stages(name, getattr(self, name))
+            check_stages(name, getattr(self, name))
         Spikes(self.on_spike, self.spike_deviations)  # which checks them
         if isinstance(self.data, Table) != isinstance(self.objective, Task):
             wanted = "a Table" if isinstance(self.objective, Task) else "Data"
@@ -226,17 +225,6 @@ def _check_start(config: TrainConfig) -> None:
             f"{named[0]} draws weights that {type(config.adapter).__name__} would leave as they "
             "are drawn: train the whole model, --adapter none"
         )
-
-
-def _check_stages(name: str, stages: Stages) -> None:
-    steps = [step for step, _ in stages]
-    if steps != sorted(set(steps)) or any(value < 1 for pair in stages for value in pair):
-        raise ValueError(f"{name} {stages}: expected (step, value) pairs by rising step, all >= 1")
-
-
-def at_stage(stages: Stages, step: int, then: int) -> int:
-    """The value of the stage that a step (counted from 0) is in, or `then` after the last."""
-    return next((value for until, value in stages if step < until), then)
 
 
 NOT_THE_RUN = frozenset(

@@ -1,4 +1,5 @@
-"""The records in the config of a run: its mesh, evaluations, samples, and faults on purpose."""
+"""The records in the config of a run: its mesh, evaluations, samples, stages of settings, and
+faults on purpose."""
 
 from __future__ import annotations
 
@@ -79,3 +80,19 @@ class Debug(Settings):
     """the step whose loss is a hundred times what it is"""
     stall_at: int | None = None
     """the step that never ends"""
+
+
+Stages = tuple[tuple[int, int], ...]
+"""(the step up to which it holds, the value) of each."""
+
+
+def check_stages(name: str, stages: Stages) -> None:
+    """Raises ValueError for stages that are out of order, or without a number of rows."""
+    steps = [step for step, _ in stages]
+    if steps != sorted(set(steps)) or any(value < 1 for pair in stages for value in pair):
+        raise ValueError(f"{name} {stages}: expected (step, value) pairs by rising step, all >= 1")
+
+
+def at_stage(stages: Stages, step: int, then: int) -> int:
+    """The value of the stage that a step (counted from 0) is in, or `then` after the last."""
+    return next((value for until, value in stages if step < until), then)
