@@ -106,3 +106,50 @@ DEVICES = """
 
 def test_four_devices_compute_what_one_computes_with_all_negatives(on_eight_devices):
     assert on_eight_devices(DEVICES).stdout == "agrees\n"
+
+
+EXACT = """
+    import jax, jax.numpy as jnp, numpy as np
+    import transformers_jax as tj
+    from tests.nn.test_pair_loss import vectors
+    from transformers_jax import shard
+    from transformers_jax.objectives import ImageText
+
+    jax.config.update("jax_enable_x64", True)
+    mesh = tj.make_mesh({"data": 8}, jax.devices())
+    text, image, *numbers = (np.asarray(x, np.float64) for x in vectors(64))
+    of = lambda chunk: lambda batch: ImageText(chunk=chunk).of(batch)[0]
+    for learned in (numbers[:1], numbers):  # CLIP, SigLIP
+        batch = [text, image, np.tile(np.stack(learned), (64, 1))]
+        expected = jax.value_and_grad(of(None))(batch)
+        with shard.use(mesh):
+            placed = jax.device_put(batch, shard.batch_sharding(mesh))
+            actual = jax.jit(jax.value_and_grad(of(16)))(placed)
+        close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+        jax.tree.map(close, jax.device_get(actual), expected)
+
+        # the control: each device with the negatives of its own rows alone
+        parts = [[x[rows : rows + 8] for x in batch] for rows in range(0, 64, 8)]
+        alone = np.mean([of(None)(part) for part in parts])
+        assert abs(alone - expected[0]) > 0.1 * expected[0], (alone, expected[0])
+
+    def temporary(rows, chunk, bias):  # bytes on a device beside the vectors and their gradients
+        shapes = [(rows, 32), (rows, 32), (rows, 2 if bias else 1)]
+        batch = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+        with shard.use(mesh):
+            sharding = shard.batch_sharding(mesh)
+            step = jax.jit(jax.grad(of(chunk)), in_shardings=(sharding,))
+            return step.lower(batch).compile().memory_analysis().temp_size_in_bytes
+
+    for bias in (False, True):
+        chunked, whole = ([temporary(n, c, bias) for n in (1024, 2048, 4096)] for c in (64, None))
+        assert max(b / a for a, b in zip(chunked, chunked[1:])) < 2.1, chunked
+        assert min(b / a for a, b in zip(whole, whole[1:])) > 3.0, whole  # the control
+        assert chunked[-1] < whole[-1] / 4, (chunked, whole)
+        print(bias, chunked, whole)
+"""
+
+
+def test_eight_devices_are_exact_to_six_digits_in_memory_linear_in_the_batch(on_eight_devices):
+    done = on_eight_devices(EXACT)
+    assert done.stdout.count("[") == 4, done.stdout
