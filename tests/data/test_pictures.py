@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.data.test_sources import prepare
 from transformers_jax.data.damaged import check_pictures
-from transformers_jax.data.tables import hold_out, of_python, open_table
+from transformers_jax.data.pictures import Picture, in_column
+from transformers_jax.data.tables import hold_out, of_python, open_table, stored
 
 
 def png(seed):
@@ -155,6 +156,23 @@ def test_pictures_of_pillow_are_pictures():
     assert np.array_equal(table.records[0]["image"].read(), png(4)[1])
     with pytest.raises(ValueError, match="neither text nor a picture"):
         of_python("rows", [{"image": b"\xff\xfe\x00"}])
+
+
+def test_pictures_of_python_are_stored_so_that_a_run_can_be_continued(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRANSFORMERS_JAX_CACHE", str(tmp_path))
+    encoded, pixels = png(1)
+    (tmp_path / "a.png").write_bytes(encoded)
+    given = [pixels, pixels[0], encoded, Picture("a.png", tmp_path / "a.png")]
+    records = of_python("train", [{"image": one} for one in given]).records
+    assert all(isinstance(record["image"], Picture) for record in records)
+    again = open_table(stored("train", [{"image": one} for one in given]), "train")["train"]
+    read = [in_column(record["image"], "here", "image").read() for record in again.records]
+    for number in (0, 2, 3):
+        assert np.array_equal(read[number], pixels)
+    assert np.array_equal(read[1], np.tile(pixels[:1], (3, 1, 1)))
+    assert again.records[3]["image"] == str(tmp_path / "a.png")
+    with pytest.raises(TypeError, match="a record holds object, for which JSON has no word"):
+        stored("train", [{"image": object()}])
 
 
 def test_pictures_of_tfds_need_no_tensorflow(tmp_path, monkeypatch):

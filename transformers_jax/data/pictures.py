@@ -73,13 +73,19 @@ class Picture:
         source = self.encoded() if self.levels is None else self.levels
         return read_image(source, rgb=rgb, name=self.name)
 
+    def stored(self) -> str | list[Any]:
+        """The same as `in_column` takes it of JSON: the path of its file, or its levels."""
+        if self.file is not None and self.size is None and self.file.suffix.lower() in PICTURES:
+            return str(self.file.absolute())
+        return self.read(rgb=False).tolist()
+
     def __str__(self) -> str:
         return hashlib.sha256(self.encoded()).hexdigest()
 
 
 def picture_of(value: Any, where: str) -> Picture | None:
-    """The picture that a value of a table is: Hugging Face's {"bytes", "path"}, one of Pillow, or
-    the bytes of a file; None of anything else."""
+    """The picture that a value of a table is: Hugging Face's {"bytes", "path"}, one of Pillow, the
+    bytes of a file, or levels as an array of uint8; None of anything else."""
     if isinstance(value, Picture):
         return value
     if isinstance(value, Mapping) and set(value) == {"bytes", "path"}:
@@ -91,6 +97,8 @@ def picture_of(value: Any, where: str) -> Picture | None:
         file = io.BytesIO()
         value.save(file, "PNG")
         return Picture(where, content=file.getvalue())
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim in (2, 3):
+        return Picture(where, levels=value)
     if isinstance(value, bytes) and (
         value.startswith(BEGINNINGS) or (value[:4] == b"RIFF" and value[8:12] == b"WEBP")
     ):

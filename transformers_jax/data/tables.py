@@ -20,7 +20,7 @@ from transformers_jax.data.picture_files import (
     is_shard,
     shard_records,
 )
-from transformers_jax.data.pictures import picture_of
+from transformers_jax.data.pictures import Picture, picture_of
 from transformers_jax.data.prepared import hf_records, tfds_records
 from transformers_jax.data.python_docs import cache_dir
 from transformers_jax.data.records import Record, holds_records, read_records
@@ -280,4 +280,12 @@ def number_of(record: Record) -> int:
 
 def json_lines(records: Sequence[Mapping[str, Any]]) -> str:
     """Records as JSON, one a line."""
-    return "".join(json_text(record, ensure_ascii=False) + "\n" for record in records)
+    text = lambda record: json_text(record, ensure_ascii=False, default=_stored_value)
+    return "".join(text(record) + "\n" for record in records)
+
+
+def _stored_value(value: Any) -> Any:
+    """What JSON has of a picture: where it is, or its levels."""
+    if not isinstance(value, Picture):
+        raise TypeError(f"a record holds {type(value).__name__}, for which JSON has no word")
+    return value.stored()

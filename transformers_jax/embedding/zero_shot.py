@@ -120,7 +120,9 @@ def text_vectors(
     """
     _check(model)
     inputs = dict(processor(text=list(texts), **_filled(model)))
-    if _last_token(model):  # trained on texts that were filled up, whose padding is read as well
+    if reads_last_token(
+        model
+    ):  # trained on texts that were filled up, whose padding is read as well
         inputs.pop("attention_mask", None)
     return _vectors(model.get_text_features, inputs, batch_size, "texts", raw=True)
 
@@ -145,7 +147,7 @@ def _named(labels: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _last_token(model: DualEncoder) -> bool:
+def reads_last_token(model: Any) -> bool:
     """Whether a text is its last token, padding or not."""
     pooler = model.towers["text"].pooler
     return isinstance(pooler, TokenPooler) and pooler.pooling == "end"
@@ -154,7 +156,11 @@ def _last_token(model: DualEncoder) -> bool:
 def _filled(model: DualEncoder) -> dict[str, Any]:
     """How texts are filled up: to the longest, or to the length that the model was trained on."""
     positions = model.towers["text"].positions
-    return {"padding": "max_length", "max_length": positions} if _last_token(model) else TO_LONGEST
+    return (
+        {"padding": "max_length", "max_length": positions}
+        if reads_last_token(model)
+        else TO_LONGEST
+    )
 
 
 TO_LONGEST = {"padding": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from transformers_jax.models import load_config
@@ -47,3 +48,24 @@ class CompositeConfig(FamilyConfig):
     def part(self, head):
         own = {} if head in self.HEADS else {n: getattr(self, n) for n in self.PARTS}
         return next((inner for inner in own.values() if head in inner.HEADS), self)
+
+
+def words_of(config: FamilyConfig) -> FamilyConfig | None:
+    """The config that says the vocabulary: this one, or that of the last of its parts which has
+    one; None: there is none."""
+    if any(field.name == "vocab_size" for field in fields(config)):
+        return config
+    found = (words_of(getattr(config, name)) for name in reversed(config.PARTS))
+    return next((one for one in found if one is not None), None)
+
+
+def with_words(config: FamilyConfig, **changes: Any) -> FamilyConfig:
+    """The config with other values of what belongs to its vocabulary, such as `vocab_size` and
+    `pad_token_id`: each where `words_of` has it, else in the whole."""
+    own = words_of(config)
+    if own is config or own is None:
+        return config.replace(**changes)
+    inner = {name: value for name, value in changes.items() if hasattr(own, name)}
+    whole = {name: value for name, value in changes.items() if name not in inner}
+    name = next(n for n in reversed(config.PARTS) if words_of(getattr(config, n)) is not None)
+    return config.replace(**{name: with_words(getattr(config, name), **inner)}, **whole)

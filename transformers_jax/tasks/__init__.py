@@ -22,6 +22,7 @@ distillation.py Distillation: classes, learned from a teacher beside the labels
 dpo.py          DPO: which of two answers is preferred
 images.py       how a task reads the pictures of a table
 image_classes.py  ImageClassification: of pictures
+image_text.py   ImageTextPairs: pictures and texts that find each other
 speech.py       CTC: the text of recordings
 speech_pretraining.py  SpeechPretraining: hidden frames of recordings
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
@@ -38,6 +39,7 @@ from transformers_jax.tasks.dpo import DPO as DPO
 from transformers_jax.tasks.embedding import Embedding as Embedding
 from transformers_jax.tasks.few_shot import FewShot as FewShot
 from transformers_jax.tasks.image_classes import ImageClassification as ImageClassification
+from transformers_jax.tasks.image_text import ImageTextPairs as ImageTextPairs
 from transformers_jax.tasks.instructions import Instruction as Instruction
 from transformers_jax.tasks.reranking import Reranking as Reranking
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
@@ -65,6 +67,7 @@ TASKS: dict[str, type[Task]] = {
     "few_shot": FewShot,
     "summarization": Summarization,
     "translation": Translation,
+    "image_text": ImageTextPairs,
     "ctc": CTC,
     "speech_pretraining": SpeechPretraining,
 }

@@ -18,6 +18,7 @@ from transformers_jax.data.texts import digest
 from transformers_jax.data.tokenizers import Tokenizer, train_tokenizer
 from transformers_jax.extras import need
 from transformers_jax.models.base import Model
+from transformers_jax.models.composite import words_of
 from transformers_jax.processing.processor import Processor
 from transformers_jax.processing.readers import Readers
 from transformers_jax.tasks.base import Task
@@ -117,7 +118,11 @@ def learn_tokenizer(data: Table, task: Task, train: Records) -> Tokenizer:
         ValueError: as of `train_tokenizer`; a column that is needed is not found.
     """
     columns = task.columns(data, train)
-    read = [name for role, name in columns.items() if role != "label" or task.learns_labels]
+    read = [
+        name
+        for role, name in columns.items()
+        if role not in ("image", "audio") and (role != "label" or task.learns_labels)
+    ]
     names = [
         one for name in read for one in (name, *name.split(","))
     ]  # several have commas between
@@ -200,6 +205,8 @@ def layout_of(corpus: TaskCorpus, rows: Rows | None = None) -> Layout:
     """The shape of a batch of these rows, or of those that are trained on."""
     model: Any = corpus.form.model.config
     pad = model.pad_token_id
+    if pad is None:
+        pad = getattr(words_of(model), "pad_token_id", None)
     layout = packing.Layout(
         width=corpus.task.width(corpus.form.length),
         target=corpus.form.target_length if corpus.task.sides == 2 else 0,

@@ -50,7 +50,7 @@ class ApartPart(TaskPart):
         data = dataclasses.replace(data, window=window)
         super().__init__(rows, data, layout, seed, shuffle=shuffle)
         self.counted = True
-        self.texts = [texts_of(example) for example in rows.examples]
+        self.texts = compared_in(rows)
 
     def _make_rows(self, epoch: int, window: int) -> list[list[int]]:
         size = self.data.batch
@@ -86,6 +86,14 @@ class ApartPart(TaskPart):
             f"{moved:,} of {self.pieces.count:,} records are moved to another batch in the first "
             f"pass, as one of their texts is in theirs already; {empty:,} rows stay empty"
         )
+
+
+def compared_in(rows: Rows) -> list[frozenset[bytes]]:
+    """The texts of each example, by their ids."""
+    examples = rows.examples
+    if isinstance(examples, Drawn):  # without what else they hold
+        return [examples.compared(number) for number in range(len(examples))]
+    return [texts_of(example) for example in examples]
 
 
 def texts_of(example: Example) -> frozenset[bytes]:

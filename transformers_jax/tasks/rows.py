@@ -104,6 +104,10 @@ class Drawn(Sequence[Example]):
         """Some of them."""
         raise NotImplementedError
 
+    def compared(self, number: int) -> frozenset[bytes]:
+        """The texts of one, by their ids, where rows are compared with one another."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Rows:

@@ -11,10 +11,12 @@ out, and what rematerialisation computes again is not counted: these are the FLO
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,15 +61,20 @@ class Flops:
         return 3 * self.forward
 
 
-def flops_per_row(model: Model, length: int, target_length: int | None = None) -> Flops:
+Length = int | Mapping[str, int]
+"""Tokens of a row; where there are towers that do not read one another, those of each, by name."""
+
+
+def flops_per_row(model: Model, length: Length, target_length: int | None = None) -> Flops:
     """What one row of `length` tokens costs (and, with two sides, a target of `target_length`).
 
     Raises:
-        ValueError: a target length where there is one side, or none where there are two.
+        ValueError: a target length where there is one side, or none where there are two; towers
+            with lengths of their own without a length of each.
     """
     name, two = type(model).__name__, model.is_encoder_decoder
-    if model.has_separate_towers:
-        raise ValueError(f"{name} has towers with lengths of their own: count each tower by itself")
+    if model.has_separate_towers or isinstance(length, Mapping):
+        return _of_towers(model, length)
     if two != (target_length is not None):
         raise ValueError(
             f"{name} has {'two sides' if two else 'one side'}: "
@@ -78,9 +85,30 @@ def flops_per_row(model: Model, length: int, target_length: int | None = None) -
     length, target = length + reading.source_virtual, target + reading.virtual
     length = length if two else target
     times = {"source": length, "target": target, "row": 1}
+    applied = model.applied_to()
+    return _counted(model, {path: times[applied[path]] for path in applied}, length)
+
+
+def _of_towers(model: Any, lengths: Length) -> Flops:
+    """The same of towers that do not read one another, and of a head that compares their rows."""
+    named = getattr(model, "towers", {}) if model.has_separate_towers else {}
+    if not named or not isinstance(lengths, Mapping) or {*lengths} != {*named}:
+        expected = f"those of its towers, {{{', '.join(map(repr, named))}}}" if named else "one"
+        raise ValueError(f"{type(model).__name__}: length is {lengths!r}; expected {expected}")
+    applied, parts = model.applied_to(), list[Flops]()
+    for name, tower in named.items():
+        own = [path for path in type(tower).paths(name).values() if path in applied]
+        times = {path: 1 if applied[path] == "row" else lengths[name] for path in own}
+        parts.append(_counted(model, times, lengths[name]))
+    parts.append(_counted(model, {"head": 1}, 1))
+    return Flops(*(sum(values) for values in zip(*map(dataclasses.astuple, parts))))
+
+
+def _counted(model: Model, times: Mapping[str, int], length: int) -> Flops:
+    """Parts of a model, by attribute, each applied to so many tokens, with a source of `length`."""
     projections = attention = unembedding = others = 0.0
-    for path, applied_to in model.applied_to().items():
-        part, tokens = getattr(model, path), times[applied_to]
+    for path, tokens in times.items():
+        part = getattr(model, path)
         if isinstance(part, Stack):
             count: Any = _stages if isinstance(part, Stages) else _stack
             counted = count(part.spec, tokens, length)
@@ -95,7 +123,9 @@ def flops_per_row(model: Model, length: int, target_length: int | None = None) -
     return Flops(projections, attention, unembedding, others)
 
 
-def flops_per_step(model: Model, rows: int, length: int, target_length: int | None = None) -> float:
+def flops_per_step(
+    model: Model, rows: int, length: Length, target_length: int | None = None
+) -> float:
     """FLOPs of a training step over a batch of `rows` rows."""
     return rows * flops_per_row(model, length, target_length).training
 

@@ -22,6 +22,7 @@ from transformers_jax.data.stream import Part, Stream
 from transformers_jax.data.texts import RULES
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.models.base import Model
+from transformers_jax.models.composite import words_of
 from transformers_jax.nn.param import trained_axes
 from transformers_jax.objectives import Objective, Vocabulary, objective
 from transformers_jax.objectives.distillation import DistilledText
@@ -156,7 +157,7 @@ def resolve(
     processes.agree("data", {f"the data ({config.data.path})": corpus.fingerprint})
     check_evaluation(config, corpus)
     if isinstance(corpus, TaskCorpus):
-        size = known = getattr(config.model, "vocab_size", 0)
+        size = known = getattr(words_of(config.model), "vocab_size", 0)
         corpus.check_ids(known)
     else:
         config, known = fit_vocabulary(config, corpus, mesh, saved)
@@ -194,7 +195,10 @@ def flops_per_step(model: Model, config: TrainConfig, stream: Stream) -> float:
     """FLOPs of a step of a whole batch."""
     data, target = config.data, stream.layout.target or None
     rows = data.batch * max(len(stream.layout.parts), 1)
-    return flops.flops_per_step(model, rows, data.length, target)
+    length: flops.Length = data.length
+    if model.has_separate_towers:  # what one of them reads is no text
+        length = {"text": data.length, "vision": stream.parts[0].example(0, 0).size}
+    return flops.flops_per_step(model, rows, length, target)
 
 
 def _schedule_steps(config: TrainConfig, saved: dict[str, Any] | None, say: Say) -> int:

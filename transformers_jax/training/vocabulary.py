@@ -13,6 +13,7 @@ from transformers_jax.data.config import Table
 from transformers_jax.data.corpus import Corpus, check_ids
 from transformers_jax.data.tables import Records
 from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer
+from transformers_jax.models.composite import with_words, words_of
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.objectives import Vocabulary
 from transformers_jax.tasks import Task
@@ -93,17 +94,18 @@ def model_for(config: TrainConfig, tokenizer: Tokenizer) -> FamilyConfig:
     model = config.model
     if learns_tokenizer(config):
         names = special_ids(config, tokenizer.vocabulary().special)
-        model = model.replace(vocab_size=tokenizer.max_id + 1, **names)
+        model = with_words(model, vocab_size=tokenizer.max_id + 1, **names)
     return with_padding(model, tokenizer)
 
 
 def with_padding(model: FamilyConfig, tokenizer: Tokenizer) -> FamilyConfig:
     """The config of a model with a token for padding: its own, the tokenizer's, or, of decoders
     that have none, the end of a text."""
-    if model.pad_token_id is not None:
+    own = words_of(model) or model
+    if model.pad_token_id is not None or own.pad_token_id is not None:
         return model
     roles = [role for role in ("pad", "eos") if role in tokenizer.special]
-    return model.replace(pad_token_id=tokenizer.special_id(roles[0]) if roles else 0)
+    return with_words(model, pad_token_id=tokenizer.special_id(roles[0]) if roles else 0)
 
 
 def fit_vocabulary(
@@ -157,7 +159,9 @@ def special_ids(config: TrainConfig, special: Mapping[str, int]) -> dict[str, in
         start, eos = start_role(type(config.model)), special.get("eos")
         names["decoder_start_token_id"] = special.get(start, eos)
         names["forced_eos_token_id"] = eos
-    return {name: value for name, value in names.items() if hasattr(config.model, name)}
+    own = words_of(config.model)
+    known = lambda name: hasattr(config.model, name) or hasattr(own, name)
+    return {name: value for name, value in names.items() if known(name)}
 
 
 def start_role(family: type[FamilyConfig]) -> str:

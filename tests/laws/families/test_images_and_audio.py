@@ -34,8 +34,15 @@ def test_flops_are_counted_of_patches_and_frames(tiny):
     flops = flops_per_row(tiny("whisper"), 8, 6)
     assert flops.others == 2 * 16 * (3 * 5 * width) + 2 * 8 * (3 * width * width)
     assert flops.unembedding == 2 * 6 * words * width
-    with pytest.raises(ValueError, match="count each tower by itself"):
-        flops_per_row(tiny("clip"), tokens)
+    clip, lengths = tiny("clip"), {"text": 7, "vision": tokens}
+    both = flops_per_row(clip, lengths)
+    assert both.projections == sum(
+        flops_per_row(tiny(f"clip_{name}_model"), length).projections
+        for name, length in lengths.items()
+    )
+    assert both.projections < flops_per_row(clip, {"text": 8, "vision": tokens}).projections
+    with pytest.raises(ValueError, match=r"expected those of its towers, \{'text', 'vision'\}"):
+        flops_per_row(clip, tokens)
 
 
 def test_calls_that_do_not_fit_images_are_refused(tiny):

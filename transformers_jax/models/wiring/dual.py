@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from transformers_jax.models.base import by_name
 from transformers_jax.models.output import Output
+from transformers_jax.models.wiring.decoding import positions_of
 from transformers_jax.models.wiring.network import Network
 
 
 class DualEncoder(Network):
     """Towers "text" and "vision", and a head that has a projection for each (`head.project`)."""
+
+    @property
+    def reading(self):
+        text: Any = self.plan.config
+        positions = positions_of(self.towers["text"], text.text_config)
+        return replace(super().reading, positions=positions)  # of texts, not of images
 
     def get_text_features(self, input_ids=None, **inputs: Any) -> Output:
         """The text tower by itself; `pooler_output` Float[B E] are the features of each text, as
