@@ -170,7 +170,7 @@ def test_the_model_classifies_by_names_with_templates_as_the_command_does(
 def test_other_dual_encoders_train_and_are_used(kind, tmp_path):
     run(tmp_path / "run", kind, steps=30, accumulate=2, objective=ImageTextPairs(chunk=3))
     steps = [line["loss"] for line in figures(tmp_path / "run") if "loss_hex" in line]
-    assert np.mean(steps[-5:]) < 0.8 * steps[0]
+    assert np.mean(steps[-5:]) < 0.95 * steps[0]
     said = tj.predict(tmp_path / "run", pairs("test")[:3])
     assert [*said[0]] == ["text_embeds", "image_embeds", "similarity"]
     model = tj.from_pretrained(tmp_path / "run" / "model")
