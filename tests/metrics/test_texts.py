@@ -45,6 +45,15 @@ def test_only_rouge_lsum_reads_lines_as_sentences():
     assert metrics.rouge(["b c a d"], ["a d b c"])["rougeLsum"] == pytest.approx(1 / 2)
 
 
+def test_errors_of_words_are_counted_as_they_are_and_without_marks():
+    found = metrics.word_error_rate(["Hello world", "a b"], ["hello, world [noise]", "a b c"])
+    assert found["word_error_rate"] == pytest.approx((2 + 1) / (3 + 3))
+    assert found["normalized_word_error_rate"] == pytest.approx(1 / 5)
+    same = ["Ça va (bien)?"]
+    assert metrics.word_error_rate(same, ["ça va"])["normalized_word_error_rate"] == 0
+    assert metrics.word_error_rate(["ca va"], ["ça va"])["normalized_word_error_rate"] == 0.5
+
+
 def test_translations_are_scored_by_sacrebleu():
     assert metrics.translation(PREDICTED, EXPECTED) == {
         "bleu": sacrebleu.corpus_bleu(PREDICTED, [EXPECTED]).score,

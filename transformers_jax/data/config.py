@@ -81,7 +81,7 @@ class Table(Settings):
     text_pair: str | None = None
     """the column of a second text, which the model reads behind the first"""
     audio: str | None = None
-    """the column of recordings (ctc, speech_pretraining)"""
+    """the column of recordings (transcription, ctc, speech_pretraining)"""
     image: str | None = None
     """the column of pictures (image_classification)"""
     label: str | None = None
@@ -96,14 +96,19 @@ class Table(Settings):
     vocab_size: int = 2048
     """tokens of a learned tokenizer"""
     processor: str = ""
-    """the folder with the image processor; by default that of the model. Where there is no model
-    yet, one is made of the settings below"""
+    """the folder with the processor of pictures or of sound; by default that of the model. Where
+    there is no model yet, one is made of the settings below"""
     image_size: int = 0
     """edge that pictures are resized to; 0: what the processor says, or the model reads"""
     image_mean: tuple[float, ...] = ()
     """of each channel, where levels lie between 0 and 1; (): that of the processor, or 0.5"""
     image_std: tuple[float, ...] = ()
     """the deviation, likewise"""
+    sampling_rate: int = 0
+    """samples a second of the recordings that a new processor takes; 0: those that the table says,
+    or 16000"""
+    resample: bool = False
+    """recordings of another rate are made that of the processor; otherwise they are refused"""
     damaged: Literal["error", "skip"] = "error"
     """what becomes of pictures that cannot be read: they are named and counted, and refused or left
     out"""
@@ -126,7 +131,7 @@ class Table(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         least = dict.fromkeys(("target_length", "batch", "window", "vocab_size"), 1)
-        self.at_least("data.", **least, length=0, stride=0, image_size=0)
+        self.at_least("data.", **least, length=0, stride=0, image_size=0, sampling_rate=0)
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(
                 f"data.validation_fraction ({self.validation_fraction}) must lie in [0, 1)"

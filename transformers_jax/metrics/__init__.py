@@ -10,6 +10,7 @@ from transformers_jax.metrics.texts import (
     rouge,
     translation,
     translation_signatures,
+    word_error_rate,
 )
 from transformers_jax.metrics.values import mean_and_deviation, regression, sentence_similarity
 
@@ -34,4 +35,5 @@ __all__ = [
     "tags_of",
     "translation",
     "translation_signatures",
+    "word_error_rate",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,8 +35,44 @@ def character_error_rate(predicted: Sequence[str], expected: Sequence[str]) -> d
     return {"character_error_rate": edits / max(sum(len(e) for _, e in pairs), 1)}
 
 
-def _edits(text: str, other: str) -> int:
-    """The least number of insertions, deletions and replacements between two texts."""
+def word_error_rate(predicted: Sequence[str], expected: Sequence[str]) -> dict[str, float]:
+    """How many words, as spaces part them, must be inserted, left out or replaced to make the texts
+    those that were expected, as a share of the words of these; and the same of texts in small
+    letters, without punctuation and what stands in brackets.
+
+    Raises:
+        ValueError: lengths differ, there is no text, or something is no text.
+    Source:
+        Radford et al. 2022, appendix C: the second is that of texts that are not English.
+    """
+    pairs = _pairs(predicted, expected)
+    plain = [(basic_text(p), basic_text(e)) for p, e in pairs]
+    return {
+        "word_error_rate": _word_errors(pairs),
+        "normalized_word_error_rate": _word_errors(plain),
+    }
+
+
+def _word_errors(pairs: Sequence[tuple[str, str]]) -> float:
+    split = [(predicted.split(), expected.split()) for predicted, expected in pairs]
+    return sum(_edits(p, e) for p, e in split) / max(sum(len(e) for _, e in split), 1)
+
+
+def basic_text(text: str) -> str:
+    """A text in small letters, without what stands in brackets, and with spaces in place of marks,
+    symbols and punctuation (Radford et al. 2022, appendix C)."""
+    text = re.sub(r"[<\[][^>\]]*[>\]]", "", text.lower())
+    text = re.sub(r"\(([^)]+?)\)", "", text)
+    letters = (
+        " " if unicodedata.category(one)[0] in "MSP" else one
+        for one in unicodedata.normalize("NFKC", text)
+    )
+    return " ".join("".join(letters).split())
+
+
+def _edits(text: Sequence[str], other: Sequence[str]) -> int:
+    """The least number of insertions, deletions and replacements between two texts, or between two
+    lists of words."""
     before = [*range(len(other) + 1)]
     for number, character in enumerate(text, 1):
         now = [number]

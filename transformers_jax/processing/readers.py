@@ -1,5 +1,5 @@
 """What makes arguments of a model of what people have: a tokenizer of texts, a processor of
-pictures."""
+pictures or of sound."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.processing.audio.processor import TYPES, audio_processor
 from transformers_jax.processing.files import MODEL, PREPROCESSOR, PROCESSOR
 from transformers_jax.processing.image.processor import image_processor
 from transformers_jax.processing.image.sizes import size_dict
@@ -156,3 +157,62 @@ def channels_of(model: FamilyConfig) -> int:
     reads = vision_of(model)
     built: Any = getattr(reads, "built", {})
     return int(built["in_chans"] if built else getattr(reads, "num_channels", 3))
+
+
+# ---------------------------------------------------------------- sound
+
+HERTZ = 16_000
+"""Samples a second of released models."""
+
+
+def of_sound(path: str | os.PathLike[str]) -> Processor:
+    """The processor of sound of a folder. It names its class, so that its file is read without a
+    model beside it.
+
+    Raises:
+        ValueError: as of `load_processor`; it is of pictures.
+    """
+    found = load_processor(path)
+    if found.audio_processor is None:
+        raise ValueError(f"{path} has a processor of pictures, and none of sound")
+    own = found.files.get(PREPROCESSOR)
+    if own is None or "feature_extractor_type" in own:
+        return found
+    kind = next(name for name, one in TYPES.items() if type(found.audio_processor.features) is one)
+    return load_processor(path, feature_extractor_type=kind)
+
+
+def new_sound(model: FamilyConfig, rate: int) -> Processor:
+    """The processor of sound of a model that has none yet: log-mel features of windows of 25 ms,
+    each 10 ms after the one before (Radford et al. 2022, section 2.2), or waveforms of zero mean
+    and unit variance.
+
+    Args:
+        rate: samples a second.
+
+    Raises:
+        ValueError: a model that reads no sound, or whose length is no whole number of seconds.
+    """
+    reads: Any = vision_of(model)
+    file: dict[str, Any] = {"sampling_rate": rate, "padding_value": 0.0, "padding_side": "right"}
+    if hasattr(reads, "conv_stride"):
+        file |= {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "feature_size": 1}
+        file |= {"do_normalize": True}
+        file |= {"return_attention_mask": getattr(reads, "feat_extract_norm", "") == "layer"}
+    elif hasattr(reads, "max_source_positions") and hasattr(reads, "num_mel_bins"):
+        seconds, rest = divmod(reads.max_source_positions, 50)
+        if rest or rate % 200:
+            raise ValueError(
+                f"max_source_positions ({reads.max_source_positions}) are states of 20 ms, 50 to a "
+                f"second, and a processor of whole seconds at {rate} samples a second is made of "
+                "multiples of 50 and of 200; or name one: --data.processor DIR"
+            )
+        file |= {"feature_extractor_type": "WhisperFeatureExtractor", "chunk_length": seconds}
+        file |= {"feature_size": reads.num_mel_bins, "hop_length": rate // 100}
+        file |= {"n_fft": rate // 40, "return_attention_mask": False}
+    else:
+        raise ValueError(
+            f"{model.model_type} has no processor of sound that can be made here: name the folder "
+            "of one, --data.processor DIR"
+        )
+    return Processor(None, audio_processor(file), files={PREPROCESSOR: file})

@@ -32,7 +32,7 @@ from transformers_jax.processing.processor import Processor
 from transformers_jax.processing.readers import Readers
 from transformers_jax.runs.recipe import settings_of
 from transformers_jax.runs.sampling import Sampling, check_written
-from transformers_jax.tasks import TASKS, FewShot, Reranking, Task
+from transformers_jax.tasks import TASKS, FewShot, Reranking, Task, Transcription
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Answers, in_order
 from transformers_jax.tasks.corpus import UNIT, TaskCorpus, TaskPart, limited, with_lengths
@@ -69,10 +69,10 @@ class Answering:
 
     @property
     def column(self) -> str:
-        """The column that a text, or a picture, without a name is taken for."""
-        if "images" in self.task.reads:
-            return self.data.image or "image"
-        return self.data.text or "text"
+        """The column that a text, a picture or a recording without a name is taken for."""
+        others = {"images": "image", "sound": "audio"}
+        role = next((others[one] for one in self.task.reads if one in others), "text")
+        return getattr(self.data, role) or role
 
     def read(self, records: Records, *, answered: bool) -> tuple[Rows, Form]:
         """(these records as rows, how they became that)."""
@@ -244,6 +244,8 @@ def _of_head(model: Model) -> Task:
     problem = PROBLEMS.get(model.config.problem_type or "")
     if classifies(model):
         return FewShot()
+    if Transcription.trains(model):
+        return Transcription()
     head = "embedding" if isinstance(model.plan, EmbeddingPlan) else model.plan.head
     for name, task in TASKS.items():
         if head == task.head and (problem is None or name == problem):

@@ -23,7 +23,9 @@ dpo.py          DPO: which of two answers is preferred
 images.py       how a task reads the pictures of a table
 image_classes.py  ImageClassification: of pictures
 image_text.py   ImageTextPairs: pictures and texts that find each other
-speech.py       CTC: the text of recordings
+sounds.py       how a task reads the recordings of a table
+transcription.py  Transcription: the text of recordings, token by token
+speech.py       CTC: the text of recordings, frame by frame
 speech_pretraining.py  SpeechPretraining: hidden frames of recordings
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
 
@@ -48,6 +50,7 @@ from transformers_jax.tasks.sequences import SequenceClassification as SequenceC
 from transformers_jax.tasks.speech import CTC as CTC
 from transformers_jax.tasks.speech_pretraining import SpeechPretraining as SpeechPretraining
 from transformers_jax.tasks.tokens import TokenClassification as TokenClassification
+from transformers_jax.tasks.transcription import Transcription as Transcription
 from transformers_jax.tasks.writing import Summarization as Summarization
 from transformers_jax.tasks.writing import Translation as Translation
 
@@ -68,6 +71,7 @@ TASKS: dict[str, type[Task]] = {
     "summarization": Summarization,
     "translation": Translation,
     "image_text": ImageTextPairs,
+    "transcription": Transcription,
     "ctc": CTC,
     "speech_pretraining": SpeechPretraining,
 }

@@ -14,6 +14,7 @@ from transformers_jax.arrays import Array, Key
 from transformers_jax.data.config import Table
 from transformers_jax.data.tables import Records
 from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.data.tokenizers import train_tokenizer
 from transformers_jax.graph import Mask
 from transformers_jax.models.base import Model
 from transformers_jax.models.config import FamilyConfig
@@ -93,6 +94,10 @@ class Task(Settings):
     def roles(self) -> tuple[str, ...]:
         """Special tokens of a tokenizer that is learned for the task."""
         return ("pad", "eos") if self.learns_labels else ("pad", "cls", "sep", "mask")
+
+    def learned_tokenizer(self, kind: str, texts: Sequence[str], size: int) -> Tokenizer:
+        """A tokenizer of a kind that is learned from texts; `size` as of `train_tokenizer`."""
+        return train_tokenizer(kind, texts, size, self.roles)
 
     def columns(self, data: Table, records: Records, *, answered: bool = True) -> dict[str, str]:
         """role -> column: those that the config names, else the first of the usual names that the

@@ -15,7 +15,7 @@ from transformers_jax.data.config import Table
 from transformers_jax.data.packing import Layout
 from transformers_jax.data.tables import Records, read_tables
 from transformers_jax.data.texts import digest
-from transformers_jax.data.tokenizers import Tokenizer, train_tokenizer
+from transformers_jax.data.tokenizers import Tokenizer
 from transformers_jax.extras import need
 from transformers_jax.models.base import Model
 from transformers_jax.models.composite import words_of
@@ -127,7 +127,7 @@ def learn_tokenizer(data: Table, task: Task, train: Records) -> Tokenizer:
         one for name in read for one in (name, *name.split(","))
     ]  # several have commas between
     texts = [text for name in names for one in train.records for text in _texts(one.get(name))]
-    return train_tokenizer(data.tokenizer, texts, data.vocab_size, task.roles)
+    return task.learned_tokenizer(data.tokenizer, texts, data.vocab_size)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -63,8 +63,10 @@ class Form:
         for model in (self.model, self.reference):
             if model is not None:
                 reading = model.reading
-                source = reading.source_raw or reading.source
-                positions = reading.source_positions if source else None
+                if reading.source_raw:  # rows are no tokens of the decoder
+                    limits.append(reading.source_positions)
+                    continue
+                positions = reading.source_positions if reading.source else None
                 limits.append(positions or reading.positions)
         return min((one for one in limits if one is not None), default=None)
 
@@ -85,16 +87,21 @@ class Form:
 
 
 class Drawn(Sequence[Example]):
-    """Examples that are made when they are read, as those of pictures are: all of one length, and
-    for training changed at random.
+    """Examples that are made when they are read, as those of pictures and of sound are: all of one
+    length, and for training changed at random.
 
     Attributes:
-        length: tokens of each.
+        length: tokens of each, on the side that is read.
         fingerprint: 16 hex digits: which these are.
     """
 
     length: int
     fingerprint: str
+
+    @property
+    def lengths(self) -> Int[np.ndarray, "N 2"]:
+        """Tokens of each on its two sides."""
+        return np.tile((self.length, 0), (len(self), 1))
 
     def draw(self, number: int, noise: np.random.Generator) -> Example:
         """One as it is trained on."""
@@ -159,14 +166,14 @@ class Rows:
     def tokens(self) -> int:
         """How many there are, on both sides."""
         if isinstance(self.examples, Drawn):
-            return self.examples.length * len(self)
+            return int(self.examples.lengths.sum())
         return sum(length_of(example) for example in self.examples)
 
     @property
     def lengths(self) -> Int[np.ndarray, "N 2"]:
         """Tokens of each on its two sides, as `packing.lengths_of`."""
         if isinstance(self.examples, Drawn):
-            return np.tile((self.examples.length, 0), (len(self), 1))
+            return self.examples.lengths
         return packing.lengths_of(self.examples)
 
 

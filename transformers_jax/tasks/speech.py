@@ -9,36 +9,44 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Float, Int
+from transformers_jax.arrays import Int
+from transformers_jax.data.classes import characters
+from transformers_jax.data.classes.table import ANGLES
 from transformers_jax.data.tables import Records
-from transformers_jax.metrics import character_error_rate, exact_match
+from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.metrics import character_error_rate, exact_match, word_error_rate
 from transformers_jax.nn.ctc import ctc_loss
-from transformers_jax.objectives.example import Example
+from transformers_jax.processing.audio.features import Waveforms
 from transformers_jax.tasks.base import Task
 from transformers_jax.tasks.figures import worst_texts
-from transformers_jax.tasks.rows import NUMBER, Form, Rows, numbered
+from transformers_jax.tasks.rows import NUMBER, Form, Rows
+from transformers_jax.tasks.sounds import AUDIO, SAMPLES, SoundExamples, Sounds, Waves, sounds_of
 
-SAMPLES = "samples"
-"""The entry of a batch that says how many samples of a row are audio."""
 NO_FRAME = -1
 """Stands for the class of a frame behind the audio."""
 
 
-def sounds_of(form: Form, records: Records) -> list[Float[np.ndarray, " S"]]:
-    """The samples of each record."""
-    values, column = form.values(records, "audio"), form.columns["audio"]
-    return [samples_of(value, where, column) for value, where in zip(values, records.places)]
+def waves_of(form: Form, records: Records) -> tuple[Sounds, Waves, str]:
+    """(the recordings of records, what becomes of each, what is told of them).
 
-
-def example_of(
-    sound: Float[np.ndarray, " S"], longest: int, frames: int, once: Mapping[str, Any]
-) -> Example:
-    """A recording of so many frames, filled up to the longest, with what else there is once a
-    row."""
-    padded = np.zeros(longest, np.float32)
-    padded[: len(sound)] = sound
-    once = {"input_values": padded, SAMPLES: len(sound), **once}
-    return Example(once=once, size=frames)
+    Raises:
+        ValueError: as of `sounds_of`; a processor that makes no waveforms.
+    """
+    sounds, spec = sounds_of(form, records), reader_of(form.model)
+    features: Any = sounds.processor.features
+    if not isinstance(features, Waveforms):
+        raise ValueError(
+            f"{form.model.config.model_type} reads waveforms, and the processor makes "
+            f"{type(features).__name__}: name that of the model, --data.processor DIR"
+        )
+    longest = int(sounds.lengths.max())
+    frames = spec.frames(longest)
+    rate = features.sampling_rate
+    note = (
+        f"{records.name}: the longest has {longest:,} samples ({longest / rate:.1f} s at {rate:,} "
+        f"Hz), {frames:,} frames"
+    )
+    return sounds, Waves(features, longest, frames), note
 
 
 def with_mask_of_samples(batch: Mapping[str, Any], withheld: tuple[str, ...]) -> dict[str, Any]:
@@ -51,15 +59,15 @@ def with_mask_of_samples(batch: Mapping[str, Any], withheld: tuple[str, ...]) ->
 
 @dataclass(frozen=True)
 class CTC(Task):
-    """The text of a recording: a table with columns "audio" (samples, at the rate of the model) and
-    "text". The blank is the tokenizer's padding. The loss is the mean over records of -log p(text),
-    divided by the length of the text."""
+    """The text of a recording: a table with columns "audio" (files, or samples) and "text". The
+    blank is the tokenizer's padding. The loss is the mean over records of -log p(text), divided by
+    the length of the text."""
 
     head: ClassVar[str] = "ctc"
     metric: ClassVar[str] = "exact_match"
     needed: ClassVar[tuple[str, ...]] = ("audio", "label")
     usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "audio": ("audio", "input_values", "samples"),
+        "audio": AUDIO,
         "label": ("text", "transcription", "sentence", "label"),
     }
     peak: ClassVar[float] = 1e-4
@@ -74,28 +82,37 @@ class CTC(Task):
     def roles(self) -> tuple[str, ...]:
         return ("pad",)
 
+    def learned_tokenizer(self, kind, texts, size):
+        """Characters are those of Wav2Vec2CTCTokenizer, by which PyTorch reads the model too."""
+        if kind != "character":
+            return super().learned_tokenizer(kind, texts, size)
+        special = {"pad": ANGLES["pad"], "unk": ANGLES["unk"]}
+        inner, vocabulary = characters.learned(texts, special)
+        settings = {characters.DELIMITER: characters.GAP, "do_lower_case": False}
+        settings |= {"bos_token": None, "eos_token": None}
+        return Tokenizer(
+            inner, "loaded", special, config=settings, files={characters.VOCAB: vocabulary},
+            tokenizer_class=characters.NAME, returns_types=False,
+        )  # fmt: skip
+
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        sounds = sounds_of(form, records)
-        longest, spec = max(map(len, sounds)), reader_of(form.model)
-        frames = spec.frames(longest)
+        sounds, waves, note = waves_of(form, records)
         texts = form.texts(records, "label") if answered else None
         ids = [form.tokenizer.encode(text) for text in texts or ()]
         width = max(map(len, ids), default=0)
-        examples = []
-        for number, sound in enumerate(sounds):
-            once: dict[str, Any] = {}
-            if texts is not None:
-                if not spec.frames(len(sound)) >= _needed(ids[number]):
-                    raise ValueError(
-                        f"{records.places[number]}: {len(ids[number])} symbols do not fit into the "
-                        f"{spec.frames(len(sound))} frames of this audio; leave the record out"
-                    )
-                labels = np.full(width, -100, np.float32)
-                labels[: len(ids[number])] = ids[number]
-                once["labels"] = labels
-            examples.append(example_of(sound, longest, frames, once))
-        note = f"{records.name}: the longest has {longest:,} samples, {frames:,} frames"
-        return Rows(records, numbered(examples), np.arange(len(records)), texts, notes=(note,))
+        once: list[dict[str, Any]] = [{} for _ in range(len(sounds))]
+        for number, own in enumerate(ids):
+            frames = int(reader_of(form.model).frames(int(sounds.lengths[number])))
+            if not frames >= _needed(own):
+                raise ValueError(
+                    f"{records.places[number]}: {len(own)} symbols do not fit into the {frames} "
+                    "frames of this audio; leave the record out"
+                )
+            labels = np.full(width, -100, np.int32)
+            labels[: len(own)] = own
+            once[number] = {"labels": labels}
+        examples = SoundExamples(sounds, waves, once)
+        return Rows(records, examples, np.arange(len(records)), texts, notes=(note,))
 
     # ------------------------------------------------------------ training
 
@@ -118,7 +135,7 @@ class CTC(Task):
     def _loss(self, model: Any, output: Any, batch: Any) -> Any:
         real = batch[NUMBER] >= 0
         lengths = jnp.where(real, reader_of(model).frames(batch[SAMPLES]), 0)
-        labels = jnp.where(real[:, None], batch["labels"].astype("int32"), -100)
+        labels = jnp.where(real[:, None], batch["labels"], -100)
         blank = model.config.pad_token_id
         losses, count = ctc_loss(output.logits, lengths, labels, blank)
         losses = losses / jnp.maximum(count, 1)
@@ -138,7 +155,8 @@ class CTC(Task):
         assert rows.references is not None
         written = self._texts(answers, form)
         compared = (written, rows.references)
-        return {**exact_match(*compared), **character_error_rate(*compared)}
+        figures = {**exact_match(*compared), **character_error_rate(*compared)}
+        return {**figures, **word_error_rate(*compared)}
 
     def predictions(self, answers, rows, form):
         return [{"text": text} for text in self._texts(answers, form)]
@@ -153,26 +171,9 @@ class CTC(Task):
         texts = []
         for path in np.asarray(answers["path"]):
             merged = path[np.r_[True, path[1:] != path[:-1]]]
-            texts.append(form.tokenizer.decode(merged[(merged != blank) & (merged >= 0)]))
+            ids = merged[(merged != blank) & (merged >= 0)]
+            texts.append(form.tokenizer.decode(ids, skip_special_tokens=True))
         return texts
-
-
-def samples_of(value: Any, where: str, column: str) -> Float[np.ndarray, " T"]:
-    """The samples of a record.
-
-    Raises:
-        ValueError: what is no audio of one channel, or holds no finite numbers.
-    """
-    try:
-        array = np.asarray(value, np.float32)
-    except (TypeError, ValueError):
-        array = np.zeros((0, 0), np.float32)
-    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
-        raise ValueError(
-            f"{where}: {column!r} holds {type(value).__name__} {np.shape(value)}; expected "
-            "the samples of one channel, finite numbers, at the rate of the model"
-        )
-    return array
 
 
 def _needed(ids: Int[np.ndarray, " U"]) -> int:

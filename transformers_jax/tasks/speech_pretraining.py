@@ -15,14 +15,9 @@ from transformers_jax.data.tables import Records
 from transformers_jax.nn.loss import sum_of_means
 from transformers_jax.nn.spec_augment import Spans
 from transformers_jax.tasks.base import Task
-from transformers_jax.tasks.rows import NUMBER, Form, Rows, numbered
-from transformers_jax.tasks.speech import (
-    SAMPLES,
-    example_of,
-    reader_of,
-    sounds_of,
-    with_mask_of_samples,
-)
+from transformers_jax.tasks.rows import NUMBER, Form, Rows
+from transformers_jax.tasks.sounds import AUDIO, SAMPLES, SoundExamples
+from transformers_jax.tasks.speech import reader_of, waves_of, with_mask_of_samples
 
 FIXED = 0  # the seed of what evaluations hide
 
@@ -59,7 +54,7 @@ class SpeechPretraining(Task):
     metric: ClassVar[str] = "loss"
     lower: ClassVar[bool] = True
     needed: ClassVar[tuple[str, ...]] = ("audio",)
-    usual: ClassVar[Mapping[str, tuple[str, ...]]] = {"audio": ("audio", "input_values", "samples")}
+    usual: ClassVar[Mapping[str, tuple[str, ...]]] = {"audio": AUDIO}
     answered: ClassVar[tuple[str, ...]] = ()
     peak: ClassVar[float] = 5e-4
     reads: ClassVar[tuple[str, ...]] = ("sound",)
@@ -85,12 +80,9 @@ class SpeechPretraining(Task):
         return ("pad",)
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        sounds = sounds_of(form, records)
-        longest, spec = max(map(len, sounds)), reader_of(form.model)
-        frames = spec.frames(longest)
-        examples = [example_of(sound, longest, frames, {}) for sound in sounds]
-        note = f"{records.name}: the longest has {longest:,} samples, {frames:,} frames"
-        return Rows(records, numbered(examples), np.arange(len(records)), None, notes=(note,))
+        sounds, waves, note = waves_of(form, records)
+        examples = SoundExamples(sounds, waves, [{} for _ in range(len(sounds))])
+        return Rows(records, examples, np.arange(len(records)), None, notes=(note,))
 
     def inputs(self, batch):
         return with_mask_of_samples(batch, self.withheld)

@@ -38,7 +38,7 @@ from transformers_jax.training.folder import TOKENIZER, check_release, check_sam
 from transformers_jax.training.initial import abstract_model, with_checkpoint
 from transformers_jax.training.modules import with_modules
 from transformers_jax.training.passes import with_steps
-from transformers_jax.training.readers import readers_of
+from transformers_jax.training.readers import readers_of, with_own_generation
 from transformers_jax.training.recorded import read_record
 from transformers_jax.training.reference import (
     abstract_reference,
@@ -226,7 +226,7 @@ def _table(
     readers = readers_of(config, None if saved is None else run, tables["train"])
     if readers.tokenizer is not None:
         config = config.replace(model=model_for(config, readers.tokenizer))
-    model = abstract_model(config)
+    model = with_own_generation(config, abstract_model(config), run)
     corpus = read_task(
         data, task, readers.tokenizer, model, reference, tables, processor=readers.processor
     )

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from transformers_jax.data.config import Table
 from transformers_jax.data.corpus import Corpus, check_ids
 from transformers_jax.data.tables import Records
-from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer
+from transformers_jax.data.tokenizers import KINDS, Tokenizer, has_tokenizer, load_tokenizer
 from transformers_jax.models.composite import with_words, words_of
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.objectives import Vocabulary
@@ -56,7 +56,7 @@ def task_tokenizer(config: TrainConfig, begun: Path | None, train: Records) -> T
     Raises:
         ValueError: there is none.
     """
-    if begun is not None and (begun / "tokenizer.json").exists():
+    if begun is not None and has_tokenizer(begun):
         return of_languages(begun, config.objective)
     if learns_tokenizer(config):
         assert isinstance(config.data, Table)

@@ -1,0 +1,251 @@
+"""How a task reads the recordings of a table: each when it is needed, by the model's processor."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.arrays import Float, Int
+from transformers_jax.data.augment.spectra import SpecAugment
+from transformers_jax.data.tables import Records
+from transformers_jax.objectives.example import Example
+from transformers_jax.processing.audio.features import Lengths, Waveforms, WhisperFeatures
+from transformers_jax.processing.audio.processor import AudioProcessor
+from transformers_jax.tasks.rows import NUMBER, Drawn, Form
+
+AUDIO = ("audio", "input_values", "samples", "path", "file", "file_name")
+"""Usual names of the column of recordings."""
+RATE = "sampling_rate"
+"""The column that says the rate of arrays, where the table has it."""
+SAMPLES = "samples"
+"""The entry of a batch that says how many samples of a row are audio."""
+KEPT = 2**29  # bytes of features that stay in memory
+
+Noise = np.random.Generator
+Samples = Float[np.ndarray, " T"]
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """The recordings of records, which are read one by one.
+
+    Attributes:
+        sources: paths, the bytes of files, arrays, or the dicts of data sets of Hugging Face.
+        rates: of those that are arrays, in Hz; None is that of the processor.
+        places: of the records, for messages.
+        column: of the table.
+        lengths: samples of each, at the rate of the processor.
+    """
+
+    sources: Sequence[Any]
+    rates: Sequence[int | None]
+    places: Sequence[str]
+    column: str
+    processor: AudioProcessor
+    resample: bool
+    lengths: Int[np.ndarray, " N"] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def samples(self, number: int) -> Samples:
+        """The samples of a recording, at the rate of the processor.
+
+        Raises:
+            ValueError: no audio, a damaged file, or another rate, by the place of the record.
+        """
+        source, where = self.sources[number], self.places[number]
+        rate = self.rates[number]
+        if not isinstance(source, (str, os.PathLike, bytes, bytearray, Mapping)):
+            source = samples_of(source, where, self.column)
+        elif isinstance(source, str) and not source:
+            raise ValueError(f"{where}: {self.column!r} is empty; expected the path of a recording")
+        if isinstance(source, Mapping) and RATE in source:
+            rate = None
+        elif not isinstance(source, np.ndarray):
+            rate = None  # a file says its own
+        try:
+            return self.processor.samples(source, rate, resample=self.resample, name="the audio")
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+    def select(self, numbers: Sequence[int]) -> Sounds:
+        """Some of them."""
+        some = lambda values: [values[number] for number in numbers]
+        return Sounds(
+            some(self.sources), some(self.rates), some(self.places), self.column, self.processor,
+            self.resample, self.lengths[list(numbers)],
+        )  # fmt: skip
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits: which recordings these are, and what is made of them. Of files it is the
+        names and the sizes, not the content, so that they are read once."""
+        sums = hashlib.sha256(repr((self.processor.features, self.resample)).encode())
+        for source, rate, length in zip(self.sources, self.rates, self.lengths.tolist()):
+            sums.update(f"{rate} {length} ".encode() + _known_by(source))
+        return sums.hexdigest()[:16]
+
+
+def sounds_of(form: Form, records: Records) -> Sounds:
+    """The recordings of records, each of which was read once, for its length.
+
+    Raises:
+        ValueError: as of `Sounds.samples`; a rate that is no number.
+    """
+    assert form.processor is not None
+    assert form.processor.audio_processor is not None
+    values, column = form.values(records, "audio"), form.columns["audio"]
+    said = [record.get(RATE) for record in records.records]
+    rates = [None if rate is None else int(rate) for rate in said]
+    processor = form.processor.audio_processor
+    sounds = Sounds(values, rates, records.places, column, processor, form.data.resample)
+    lengths = np.array([len(sounds.samples(number)) for number in range(len(sounds))], np.int64)
+    return replace(sounds, lengths=lengths)
+
+
+def samples_of(value: Any, where: str, column: str) -> Samples:
+    """The samples that a record holds.
+
+    Raises:
+        ValueError: what is no audio of one channel, or holds no finite numbers.
+    """
+    try:
+        array = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        array = np.zeros((0, 0), np.float32)
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise ValueError(
+            f"{where}: {column!r} holds {type(value).__name__} {np.shape(value)}; expected the "
+            "path or the bytes of a recording, or the samples of one channel, finite numbers"
+        )
+    return array
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Samples as a model takes them, filled up to the longest with zeros.
+
+    Attributes:
+        longest: samples of a row.
+        tokens: frames that the model makes of it.
+    """
+
+    features: Waveforms
+    longest: int
+    tokens: int
+
+    def __call__(self, samples: Samples) -> dict[str, Any]:
+        """{"input_values": [S], "samples": how many are audio}."""
+        own = self.features([samples], Lengths(padding=False, return_attention_mask=False))
+        row = np.zeros(self.longest, np.float32)
+        row[: len(samples)] = own["input_values"][0]
+        return {"input_values": row, SAMPLES: len(samples)}
+
+    def drawn(self, arrays: dict[str, Any], samples: int, noise: Noise) -> dict[str, Any]:
+        """The same: of waveforms it is the model that hides frames."""
+        return arrays
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Log-mel features of a window, in which training hides bands and stretches.
+
+    Attributes:
+        tokens: states that the encoder makes of a window.
+        hidden: None hides nothing.
+    """
+
+    features: WhisperFeatures
+    tokens: int
+    hidden: SpecAugment | None = None
+
+    def __call__(self, samples: Samples) -> dict[str, Any]:
+        """{"input_features": [mels frames]}."""
+        return {"input_features": self.features([samples], Lengths())["input_features"][0]}
+
+    def drawn(self, arrays: dict[str, Any], samples: int, noise: Noise) -> dict[str, Any]:
+        """The features with masks, which depend on the noise alone."""
+        if self.hidden is None:
+            return arrays
+        frames = -(-samples // self.features.hop_length)
+        masked = self.hidden(arrays["input_features"], noise, frames)
+        return {**arrays, "input_features": masked}
+
+
+class SoundExamples(Drawn):
+    """Examples of recordings; as many as KEPT bytes hold stay in memory once they were made.
+
+    Args:
+        read: what becomes of samples.
+        once: of each recording, what else there is, such as labels.
+        targets: of each, the ids that are written; () where none are.
+    """
+
+    def __init__(
+        self,
+        sounds: Sounds,
+        read: Waves | Spectra,
+        once: Sequence[Mapping[str, Any]],
+        targets: Sequence[Int[np.ndarray, " T"]] = (),
+    ):
+        self.sounds, self.read, self.once, self.targets = sounds, read, once, targets
+        self.length = read.tokens
+        sums = hashlib.sha256(f"{sounds.fingerprint} {read!r}".encode())
+        for some in once:
+            for name, value in sorted(some.items()):
+                sums.update(name.encode() + np.ascontiguousarray(value).tobytes())
+        for ids in targets:
+            sums.update(ids.tobytes() + b" ")
+        self.fingerprint = sums.hexdigest()[:16]
+        size = sum(np.asarray(array).nbytes for array in self._read(0).values())
+        self._kept = lru_cache(KEPT // size)(self._read)
+
+    def _read(self, number: int) -> dict[str, Any]:
+        return self.read(self.sounds.samples(number))
+
+    def __len__(self) -> int:
+        return len(self.sounds)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._example(number, self._kept(number))
+
+    def draw(self, number: int, noise: Noise) -> Example:
+        samples = int(self.sounds.lengths[number])
+        return self._example(number, self.read.drawn(self._kept(number), samples, noise))
+
+    def select(self, numbers: Sequence[int]) -> SoundExamples:
+        kept = lambda values: [values[number] for number in numbers] if values else ()
+        once, targets = kept(self.once), kept(self.targets)
+        return SoundExamples(self.sounds.select(numbers), self.read, once, targets)
+
+    @property
+    def lengths(self) -> Int[np.ndarray, "N 2"]:
+        targets = [len(ids) for ids in self.targets] or [0] * len(self)
+        return np.stack([np.full(len(self), self.length), targets], axis=1).astype(np.int64)
+
+    def _example(self, number: int, arrays: Mapping[str, Any]) -> Example:
+        target = {"labels": self.targets[number]} if self.targets else {}
+        once = {**arrays, **self.once[number], NUMBER: number}
+        return Example(target=target, once=once, size=self.length)
+
+
+def _known_by(source: Any) -> bytes:
+    """What tells a recording from others."""
+    if isinstance(source, Mapping):
+        inner = next(
+            (source[n] for n in ("array", "bytes", "path") if source.get(n) is not None), ""
+        )
+        return f"{source.get(RATE)} ".encode() + _known_by(inner)
+    if isinstance(source, (str, os.PathLike)):
+        return f"{Path(source).name}\n".encode()
+    if isinstance(source, (bytes, bytearray)):
+        return hashlib.sha256(source).digest()
+    return hashlib.sha256(np.ascontiguousarray(source, np.float32).tobytes()).digest()
