@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from transformers_jax.data.config import Data
+from transformers_jax.data.evaluated import evaluation_batches
 from transformers_jax.data.packing import NOBODY, fill, first_fit, shorten
-from transformers_jax.data.stream import Part, Position, Stream, evaluation_batches, prefetched
+from transformers_jax.data.stream import Part, Position, Stream, prefetched
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import CausalLM, MaskedLM, NextSentence, SpanCorruption, Vocabulary
 

@@ -16,7 +16,8 @@ from tests.tasks.conftest import BAD, GOOD, OTHER, write
 from transformers_jax import cli
 from transformers_jax.data import packing
 from transformers_jax.data.config import Table
-from transformers_jax.data.stream import Cursor, Position, Stream, evaluation_batches
+from transformers_jax.data.evaluated import evaluation_batches
+from transformers_jax.data.stream import Cursor, Position, Stream
 from transformers_jax.data.tables import of_python
 from transformers_jax.data.tokenizers import load_tokenizer
 from transformers_jax.embedding.directory import read

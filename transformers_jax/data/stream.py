@@ -22,6 +22,7 @@ import numpy as np
 
 from transformers_jax.data import packing
 from transformers_jax.data.config import Data, Table
+from transformers_jax.data.mixed import Mixing, some_of, with_partners
 from transformers_jax.data.packing import Batch, Layout, Row, lengths_of
 from transformers_jax.data.pieces import CUTS, Documents
 from transformers_jax.data.tokens import Tokens
@@ -67,7 +68,14 @@ class Part:
     Args:
         objective: a record of `objectives`: what becomes of a piece.
         shuffle: whether a pass has an order of its own; evaluation reads on.
+
+    Attributes:
+        mixing: what is done with a whole batch: see `data.mixed`.
+        drawn: whether examples are too large to be kept.
     """
+
+    mixing: Mixing | None = None
+    drawn: bool = False
 
     def __init__(
         self,
@@ -213,21 +221,34 @@ class Stream:
             size: rows of the batch.
             limit: rows of the whole stream; a batch beyond them is filled with empty rows.
         """
-        left = size if limit is None else min(size, max(limit - sum(position.rows), 0))
+        done = sum(position.rows)
+        left = size if limit is None else min(size, max(limit - done, 0))
         taken, position = self._rows(position, left)
         row = lambda part, epoch, indices: part.row(epoch, indices)
         layout = self.layout
         if self.data.rows == "bucketed":
             layout = packing.bucket([row(*one) for one in taken], layout)
-        rows = [row(*taken[number]) if number < len(taken) else [] for number in self.own(size)]
-        like = next(filter(None, rows), None) or row(self.parts[0], 0, self.parts[0].rows(0, 0)[0])
-        return packing.assemble(rows, layout, like), position
+        first, own = self.parts[0], self.own(size)
+        numbers = own if first.mixing is None else with_partners(own, len(taken))
+        rows = [row(*taken[number]) if number < len(taken) else [] for number in numbers]
+        like = next(filter(None, rows), None) or row(first, 0, first.rows(0, 0)[0])
+        batch = packing.assemble(rows, layout, like)
+        if first.mixing is not None:
+            batch = first.mixing(batch, sum(map(bool, rows)), first._generator(0, done, kind=2))
+            batch = some_of(batch, numbers, own)
+        return batch, position
 
     def empty(self, size: int) -> Batch:
         """A batch of so many rows without a token, of the widest that the stream has."""
         first = self.parts[0]
         like = first.row(0, first.rows(0, 0)[0])
-        return packing.assemble([[]] * size, self.layout, like)
+        batch = packing.assemble([[]] * size, self.layout, like)
+        mixing = first.mixing
+        return batch if mixing is None else mixing(batch, 0, first._generator(0, 0, kind=2))
+
+    def after(self, position: Position, count: int) -> Position:
+        """The position so many rows after another."""
+        return self._rows(position, count)[1]
 
     def batches(
         self, position: Position, size: Callable[[int], int], step: int, limit: int | None
@@ -324,27 +345,3 @@ def prefetched(
         while (item := ahead.popleft().result()) is not None:
             ahead.append(thread.submit(next, batches, None))
             yield item
-
-
-def evaluation_batches(
-    part: Part, where: str, own: Callable[[int], Sequence[int]] = range
-) -> list[Batch]:
-    """All of a held-out text, in order, with the same noise each time; the last batch is filled
-    with rows without labels.
-
-    Args:
-        part: the text, not shuffled.
-        where: its name, for the error.
-        own: as of a `Stream`.
-
-    Raises:
-        ValueError: there is not one row.
-    """
-    if not part.pieces.count:
-        raise ValueError(
-            f"{where}: {len(part.pieces.tokens.ids):,} evaluation ids are fewer than one row of "
-            f"{part.pieces.size}; raise --data.eval-fraction or lower --data.length"
-        )
-    stream = Stream([part], [1.0], part.data, own)
-    size, limit = lambda step: part.data.batch, part.rows_of_pass(0)
-    return [batch for batch, _ in stream.batches(stream.start, size, 0, limit)]

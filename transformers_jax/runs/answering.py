@@ -17,7 +17,7 @@ import jax
 
 from transformers_jax.adapting.files import load_adapter
 from transformers_jax.data.config import Table
-from transformers_jax.data.stream import evaluation_batches
+from transformers_jax.data.evaluated import evaluation_batches
 from transformers_jax.data.tables import Records, of_python, open_table
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.embedding.directory import MODULES

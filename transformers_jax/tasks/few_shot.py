@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from transformers_jax.data.stream import evaluation_batches
+from transformers_jax.data.evaluated import evaluation_batches
 from transformers_jax.data.tables import Records
 from transformers_jax.embedding.directory import CLASSIFIER, Sentence, with_classifier
 from transformers_jax.metrics import classification

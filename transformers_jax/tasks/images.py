@@ -13,18 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Num
 
+from transformers_jax.data.augment.crops import RandomResizedCrop
+from transformers_jax.data.augment.mixing import one_hot
+from transformers_jax.data.augment.settings import Augment
 from transformers_jax.data.damaged import check_pictures
 from transformers_jax.data.pictures import Picture, in_column
 from transformers_jax.data.tables import Records
+from transformers_jax.json_files import errors_of
 from transformers_jax.models.base import Model
 from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives.example import Example
+from transformers_jax.processing.image.steps import Normalize, Rescale, Resize
 from transformers_jax.processing.processor import Processor
 from transformers_jax.tasks.rows import NUMBER, Drawn, Form
 
 IMAGE = ("image", "img", "picture", "pixel_values", "jpg", "png")
 """Usual names of the column of pictures."""
 PIXELS = "pixel_values"
+LEVELS = (Rescale, Normalize)  # the steps that a picture of the right size still needs
 Image = Num[np.ndarray, "C H W"]
 
 
@@ -63,17 +69,45 @@ class Pictures:
         """
         return self.processed(self.image(number), number)
 
-    def processed(self, image: Image, number: int, sized: bool = False) -> dict[str, np.ndarray]:
-        """The same of an image that was changed; `sized` where it has its size already, so that
-        only its levels are left to be made."""
+    def augmented(
+        self, number: int, augment: Augment, noise: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """The same of a picture that is changed at random.
+
+        Raises:
+            ValueError: as of `arguments`; a crop for a processor whose results have no one size.
+        """
         processor: Any = self.processor.image_processor
-        if sized:
-            kept = tuple(step for step in processor.steps if not hasattr(step, "resample"))
-            processor = dataclasses.replace(processor, steps=kept)
+        image = self.image(number)
+        with errors_of(self.pictures[number].name):
+            if augment.crop is not None:
+                image = self._crop(augment)(image, noise)
+                kept = [step for step in processor.steps if isinstance(step, LEVELS)]
+                processor = dataclasses.replace(processor, steps=tuple(kept))
+            image = augment.flipping(image, noise)
+            if augment.layers:
+                image = augment.operations(image, noise)
+        arrays = self.processed(image, number, processor)
+        if augment.erase:
+            arrays[PIXELS] = augment.erasing(arrays[PIXELS], noise)
+        return arrays
+
+    def _crop(self, augment: Augment) -> RandomResizedCrop:
+        processor: Any = self.processor.image_processor
         try:
-            arrays = processor([image], input_data_format="channels_first")
+            size = processor.fixed_size
         except ValueError as error:
-            raise ValueError(f"{self.pictures[number].name}: {error}") from None
+            raise ValueError(f"augment.crop: {error}; leave it out") from None
+        found = [step.resample for step in processor.steps if isinstance(step, Resize)]
+        crop = augment.cropping(size, [*found, "bicubic"][0], processor.backend)
+        assert crop is not None
+        return crop
+
+    def processed(self, image: Image, number: int, processor: Any = None) -> dict[str, np.ndarray]:
+        """What the model takes for an image, by its processor or another."""
+        processor = self.processor.image_processor if processor is None else processor
+        with errors_of(self.pictures[number].name):
+            arrays = processor([image], input_data_format="channels_first")
         return {name: array[0] for name, array in arrays.items()}
 
     def select(self, numbers: Sequence[int]) -> Pictures:
@@ -157,10 +191,21 @@ class PictureExamples(Drawn):
 
     Args:
         once: of each picture, such as its label.
+        augment: how those that are trained on are changed.
+        classes: of the labels, which are mixed with the pictures; 0: nothing is mixed.
     """
 
-    def __init__(self, pictures: Pictures, once: Sequence[Mapping[str, Any]]):
+    def __init__(
+        self,
+        pictures: Pictures,
+        once: Sequence[Mapping[str, Any]],
+        augment: Augment | None = None,
+        classes: int = 0,
+    ):
         self.pictures, self.once = pictures, once
+        self.augment, self.classes = augment or Augment(), classes
+        if self.augment.mixing is not None and classes:
+            self.mixing = self._mixed
         self.length = pictures.tokens
         sums = hashlib.sha256(pictures.fingerprint.encode())
         for some in once:
@@ -175,11 +220,27 @@ class PictureExamples(Drawn):
         return self._example(number, self.pictures.arguments(number))
 
     def draw(self, number: int, noise: np.random.Generator) -> Example:
-        return self[number]
+        if self.augment == Augment():
+            return self[number]
+        return self._example(number, self.pictures.augmented(number, self.augment, noise))
+
+    def _mixed(self, batch: dict[str, Any], count: int, noise: np.random.Generator) -> Any:
+        """A batch whose labels are shares of classes [B classes], which are 0 in empty rows."""
+        labels, pixels = batch["labels"], batch[PIXELS]
+        targets = np.zeros((len(labels), self.classes), np.float32)
+        targets[:count] = one_hot(labels[:count], self.classes)
+        if count:
+            assert self.augment.mixing is not None
+            pixels = pixels.copy()
+            pixels[:count], targets[:count] = self.augment.mixing(
+                pixels[:count], targets[:count], noise
+            )
+        return {**batch, PIXELS: pixels, "labels": targets}
 
     def select(self, numbers: Sequence[int]) -> PictureExamples:
         kept = [self.once[number] for number in numbers]
-        return PictureExamples(self.pictures.select(numbers), kept)
+        some = self.pictures.select(numbers)
+        return PictureExamples(some, kept, self.augment, self.classes)
 
     def _example(self, number: int, arguments: Mapping[str, np.ndarray]) -> Example:
         return Example(once={**arguments, **self.once[number], NUMBER: number}, size=self.length)

@@ -27,7 +27,10 @@ class TaskPart(Part):
         *,
         shuffle: bool = True,
     ):
-        self.source = rows
+        self.source, examples = rows, rows.examples
+        self.drawn = isinstance(examples, Drawn)
+        if isinstance(examples, Drawn) and shuffle:  # evaluations are of what is there
+            self.mixing = examples.mixing
         self._read(_Pieces(rows), layout, data, seed, shuffle)
 
     def _make_example(self, epoch: int, index: int) -> Example:

@@ -13,6 +13,7 @@ import numpy as np
 from transformers_jax.arrays import Int
 from transformers_jax.data import packing
 from transformers_jax.data.config import Table
+from transformers_jax.data.mixed import Mixing
 from transformers_jax.data.tables import Records
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.embedding.plan import EmbeddingPlan
@@ -93,10 +94,12 @@ class Drawn(Sequence[Example]):
     Attributes:
         length: tokens of each, on the side that is read.
         fingerprint: 16 hex digits: which these are.
+        mixing: what is done with a batch that is trained on; None: nothing.
     """
 
     length: int
     fingerprint: str
+    mixing: Mixing | None = None
 
     @property
     def lengths(self) -> Int[np.ndarray, "N 2"]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from transformers_jax import processes
 from transformers_jax.data.corpus import Corpus
+from transformers_jax.data.evaluated import evaluation_batches
 from transformers_jax.data.packing import Batch
-from transformers_jax.data.stream import Part, evaluation_batches
+from transformers_jax.data.stream import Part
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import Vocabulary
 from transformers_jax.tasks import Task
@@ -25,13 +26,13 @@ def evaluation_sets(
     corpus: Corpus | TaskCorpus,
     vocabulary: Vocabulary,
     own: Callable[[int], Sequence[int]],
-) -> dict[str, list[Batch]]:
+) -> dict[str, Sequence[Batch]]:
     """The batches of each held-out set, as `Run.evaluation` has them; `own` is as of a `Stream`.
 
     Raises:
         ValueError: a set that makes no row, or that is called as those of the end are.
     """
-    settings, sets = config.evaluation, dict[str, list[Batch]]()
+    settings, sets = config.evaluation, dict[str, Sequence[Batch]]()
     if wrong := [name for name in corpus.evaluation if is_final(name)]:
         raise ValueError(f"data.eval_sets: {wrong[0]!r} is what the batches of the end are called")
     if not settings.every and settings.final_batches == 0:
@@ -50,7 +51,7 @@ def evaluation_sets(
     return sets
 
 
-def spread(batches: list[Batch], count: int) -> list[Batch]:
+def spread(batches: Sequence[Batch], count: int) -> Sequence[Batch]:
     """At most so many of the batches, at equal distances."""
     return batches[:: max(1, len(batches) // count)][:count]
 
@@ -120,7 +121,7 @@ def criterion(target: Any) -> Criterion:
     return Criterion("eval_loss", 1)
 
 
-def describe_evaluation(settings: Evaluation, sets: Mapping[str, list[Batch]]) -> str:
+def describe_evaluation(settings: Evaluation, sets: Mapping[str, Sequence[Batch]]) -> str:
     """When a run is evaluated, and on how much."""
     if not sets:
         off = not settings.every and settings.final_batches == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +72,7 @@ class Run:
     checkpoints: Checkpoints
     corpus: Corpus | TaskCorpus
     stream: Stream
-    evaluation: dict[str, list[Batch]]
+    evaluation: dict[str, Sequence[Batch]]
     vocabulary: Vocabulary
     mesh: Mesh | None
     model: Model

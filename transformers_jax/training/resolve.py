@@ -79,7 +79,7 @@ class Resolved:
     vocabulary: Vocabulary
     words: int
     stream: Stream
-    evaluation: dict[str, list[Batch]]
+    evaluation: dict[str, Sequence[Batch]]
     limit: int | None
     schedule_steps: int
     reference: Model | None

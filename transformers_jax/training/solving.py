@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax import processes
+from transformers_jax.data.evaluated import evaluation_batches
 from transformers_jax.data.packing import held, positions
-from transformers_jax.data.stream import evaluation_batches
 from transformers_jax.nn.param import flatten, unflatten
 from transformers_jax.tasks.corpus import TaskCorpus
 from transformers_jax.tasks.linear import Linear, solve, usual_penalty

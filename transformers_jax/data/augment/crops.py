@@ -1,4 +1,5 @@
-"""Which part of a picture is seen: random resized crops (Szegedy et al. 2014, section 6), flips."""
+"""Which part of a picture is seen: random resized crops (Szegedy et al. 2014, section 6), flips,
+random erasing."""
 
 from __future__ import annotations
 
@@ -68,3 +69,36 @@ class Flip:
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         return image[:, :, ::-1] if rng.random() < self.probability else image
+
+
+@dataclass(frozen=True)
+class Erase:
+    """A rectangle of normalised pixel values, with a probability, becomes normal noise (Zhong et
+    al. 2017; the settings of timm).
+
+    Attributes:
+        area: the least and greatest share of the picture.
+        ratio: the least and greatest width / height; its logarithm is uniform.
+    """
+
+    probability: float = 0.25
+    area: tuple[float, float] = (0.02, 1 / 3)
+    ratio: tuple[float, float] = (0.3, 1 / 0.3)
+
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        if rng.random() >= self.probability:
+            return image
+        channels, height, width = image.shape
+        low, high = (math.log(r) for r in self.ratio)
+        for _ in range(TRIES):
+            area = height * width * rng.uniform(*self.area)
+            ratio = math.exp(rng.uniform(low, high))
+            across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if down < height and across < width:
+                top = int(rng.integers(0, height - down + 1))
+                left = int(rng.integers(0, width - across + 1))
+                erased = image.copy()
+                noise = rng.standard_normal((channels, down, across))
+                erased[:, top : top + down, left : left + across] = noise
+                return erased
+        return image

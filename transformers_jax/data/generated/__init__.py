@@ -15,6 +15,7 @@ docstrings.py  functions, and the first lines of their docstrings
 tones.py       numbers as they are dialled and letters in Morse code, as sound in noise
 preferences.py docstrings.py's, each with a line that is preferred and one that is not
 glyphs.py      characters as pictures, and their names in Unicode
+digits.py      handwritten digits as pictures
 """
 
 from __future__ import annotations
@@ -122,6 +123,12 @@ def _glyphs(split: str) -> list[dict[str, Any]]:
     return glyphs.records(split)
 
 
+def _digits(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import digits
+
+    return digits.records(split)
+
+
 TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "packages": _packages,
     "entities": _entities,
@@ -134,5 +141,6 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "dtmf": _dtmf,
     "morse": _morse,
     "glyphs": _glyphs,
+    "digits": _digits,
 }
 """The tables by name; the module of each is imported when it is made."""

@@ -63,6 +63,14 @@ class TimmConfig(OneTower):
         self.built  # noqa: B018 - refuses what it cannot build
 
     @classmethod
+    def modernise(cls, values):
+        """timm's list of the names of classes, as the other families have it."""
+        names = values.pop("label_names", None)
+        if names is not None:
+            values["id2label"] = dict(enumerate(names))
+        return super().modernise(values)
+
+    @classmethod
     def named(cls, architecture: str) -> dict[str, Any]:
         """The arguments that an architecture's name says.
 
@@ -107,6 +115,8 @@ class TimmConfig(OneTower):
         keys = ("num_classes", "num_features", "global_pool", "model_args", "pretrained_cfg")
         values = {name: thaw(getattr(self, name)) for name in keys}
         values["backbone"] = thaw(self.resnet_sizes)
+        labels = {int(number): name for number, name in (thaw(self.id2label) or {}).items()}
+        values["label_names"] = [labels[number] for number in sorted(labels)] or None
         values = {name: value for name, value in values.items() if value is not None}
         return {"architecture": self.architecture_name, **values}
 

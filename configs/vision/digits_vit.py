@@ -1,0 +1,45 @@
+"""Handwritten digits of 8 x 8 pixels, by a vision transformer.
+
+Source:    our own: a ViT of four layers that reads patches of 2 x 2, drawn from the seed.
+Command:   python -m train.finetune configs/vision/digits_vit.py
+           python -m train.evaluate --model runs/digits_vit --data 'generated:digits[test]'
+Data:      generated:digits, the digits of scikit-learn (extra `eval`): 1,797 of 13 people, split by
+           the hash of the picture, so that digits of one hand are on both sides.
+Hardware:  two CPU cores, shared with other processes.
+Time:      80 s of processor time from start to report, for 136 thousand parameters.
+Result:    97.1% of the 174 digits of the test split, 97.8% of the validation split, by which the
+           best step was chosen; 2026-11-30, Python 3.11.
+"""
+
+from transformers_jax.data.augment.settings import Augment
+from transformers_jax.data.config import Table
+from transformers_jax.models.vit import ViTConfig
+from transformers_jax.optim import AdamW, Cosine
+from transformers_jax.tasks import ImageClassification
+from transformers_jax.training.config import Evaluation, Sample, TrainConfig
+
+
+def config() -> TrainConfig:
+    """The run."""
+    return TrainConfig(
+        model=ViTConfig(
+            image_size=8,
+            patch_size=2,
+            num_channels=1,
+            hidden_size=64,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=128,
+        ),
+        objective=ImageClassification(augment=Augment(crop=(0.7, 1.0)), smoothing=0.1),
+        data=Table(train="generated:digits", batch=64),
+        optimizer=AdamW(
+            peak=1e-3, schedule=Cosine(warmup=0.1, final=0.0), weight_decay=0.05, b2=0.99
+        ),
+        epochs=40,
+        evaluation=Evaluation(batches=10, every=100),
+        sample=Sample(count=0),
+        keep_best=True,
+        save_every=100,
+        out="runs/digits_vit",
+    )

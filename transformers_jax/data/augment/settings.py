@@ -1,0 +1,85 @@
+"""Which augmentations a run of pictures has, as settings of its config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers_jax.data.augment.crops import Erase, Flip, RandomResizedCrop
+from transformers_jax.data.augment.mixing import CutMix, Mixing, Mixup
+from transformers_jax.data.augment.operations import RandAugment
+from transformers_jax.settings import Settings
+
+
+@dataclass(frozen=True)
+class Augment(Settings):
+    """What is changed at random while a model trains; by default nothing. In this order: crop,
+    flip, RandAugment, then the model's processor, erasing, and mixing within the batch.
+
+    Raises:
+        ValueError: numbers that are no probabilities, or that the augmentation does not take.
+    """
+
+    crop: tuple[float, float] | None = None
+    """the least and greatest share of a picture's area that is cut out and resized to what the
+    model reads; None: whole pictures"""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """the least and greatest width / height of what is cut out"""
+    flip: float = 0.0
+    """the probability of a mirror image"""
+    layers: int = 0
+    """operations of RandAugment on each picture"""
+    magnitude: int = 9
+    """their strength, from 0 to 30"""
+    erase: float = 0.0
+    """the probability that a rectangle is replaced by noise"""
+    mixup: float = 0.0
+    """alpha of mixup; 0: none"""
+    cutmix: float = 0.0
+    """alpha of CutMix; 0: none"""
+    switch: float = 0.5
+    """of both, the probability of CutMix"""
+    mix: float = 1.0
+    """the probability that a batch is mixed"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("flip", "erase", "switch", "mix"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"augment.{name} is {getattr(self, name)}; expected a probability, from 0 to 1"
+                )
+        self.cropping((1, 1), "bicubic", "pil")
+        self.operations  # noqa: B018 - refuses strengths that there are not
+        self.mixing  # noqa: B018
+
+    def cropping(
+        self, size: tuple[int, int], resample: str, backend: str
+    ) -> RandomResizedCrop | None:
+        """The crop to a size, by a filter of a library as of `resize`."""
+        if self.crop is None:
+            return None
+        return RandomResizedCrop(size, self.crop, self.ratio, resample, backend)
+
+    @property
+    def flipping(self) -> Flip:
+        """The mirror."""
+        return Flip(self.flip)
+
+    @property
+    def operations(self) -> RandAugment:
+        """RandAugment."""
+        return RandAugment(self.layers, self.magnitude)
+
+    @property
+    def erasing(self) -> Erase:
+        """Random erasing."""
+        return Erase(self.erase)
+
+    @property
+    def mixing(self) -> Mixing | None:
+        """Mixup or CutMix; None without either."""
+        if not (self.mixup or self.cutmix):
+            return None
+        mixup = Mixup(self.mixup) if self.mixup else None
+        cutmix = CutMix(self.cutmix) if self.cutmix else None
+        return Mixing(mixup, cutmix, self.switch, self.mix)

@@ -1,0 +1,29 @@
+"""`digits`: the handwritten digits of scikit-learn (Alpaydin & Kaynak 1998), 8 x 8 pixels.
+
+They are the 1,797 digits of the test set of UCI's "Optical Recognition of Handwritten Digits", by
+13 people. The copy in scikit-learn does not say who wrote which, so that splits are by the hash of
+the picture: digits of one hand are on both sides, and a figure is of known hands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from transformers_jax.data.generated.splits import split_of
+from transformers_jax.extras import need
+
+HIGHEST = 16  # the level of ink
+
+
+def records(split: str) -> list[dict[str, Any]]:
+    """{"image": uint8 [8 8], "label": 0 to 9} of each digit of a split."""
+    found: Any = need("sklearn.datasets", "eval", "generated:digits").load_digits()
+    images = np.round(found.images * (255 / HIGHEST)).astype(np.uint8)
+    pairs = zip(images, found.target.tolist())
+    return [
+        {"image": image, "label": label}
+        for image, label in pairs
+        if split_of(image.tobytes().hex()) == split
+    ]
