@@ -63,8 +63,11 @@ def test_texts_that_differ_in_spaces_and_case_alone_come_once(monkeypatch):
     assert [*found.values()] == [(texts[0], "package0"), (texts[2], "package2")]
 
 
-def test_packages_are_those_of_the_standard_library():
-    records = [record for split in SPLITS for record in packages.records(split)]
+def test_packages_are_those_of_the_standard_library_and_four_in_ten_are_of_the_test_split():
+    splits = {split: packages.records(split) for split in SPLITS}
+    records = [record for some in splits.values() for record in some]
+    shares = [round(10 * len(some) / len(records)) for some in splits.values()]
+    assert dict(zip(SPLITS, shares)) == {"train": 5, "validation": 1, "test": 4}
     names = {record["label"] for record in records}
     assert len(names) == packages.CLASSES
     assert names <= {*sys.stdlib_module_names}

@@ -2,7 +2,8 @@
 
 The docstrings of the running interpreter (`python_docs`) whose package is one of the eight with
 most of them, about 2,700. Texts that differ in case and spaces alone come once: no split holds a
-text of another.
+text of another. Half of the records are trained on and four in ten are the test split, so that a
+point of accuracy is more than its standard error there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from transformers_jax.data import python_docs
 from transformers_jax.data.generated.splits import split_of
 
 CLASSES = 8
+TEST = 4  # tenths of the records
 
 
 def records(split: str) -> list[dict[str, Any]]:
@@ -22,7 +24,7 @@ def records(split: str) -> list[dict[str, Any]]:
     return [
         {"text": text, "label": label}
         for key, (text, label) in _docstrings().items()
-        if split_of(key) == split
+        if split_of(key, TEST) == split
     ]
 
 
