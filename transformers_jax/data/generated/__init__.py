@@ -75,6 +75,12 @@ def _dates(split: str) -> list[dict[str, Any]]:
     return dates.records(split)
 
 
+def _dotted_dates(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import dates
+
+    return dates.records(split, "%d.%m.%Y")
+
+
 def _docstrings(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import docstrings
 
@@ -135,6 +141,7 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "facts": _facts,
     "function_names": _function_names,
     "dates": _dates,
+    "dotted_dates": _dotted_dates,
     "numbers": _numbers,
     "docstrings": _docstrings,
     "preferences": _preferences,

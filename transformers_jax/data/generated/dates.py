@@ -1,4 +1,5 @@
-"""`dates`: a day as people write it, and as ISO 8601 does: "May 3rd, 1979" and "1979-05-03".
+"""`dates`: a day as people write it, and as ISO 8601 does: "May 3rd, 1979" and "1979-05-03";
+`dotted_dates`: the same writings, and the day first: "03.05.1979".
 
 Every day of a hundred years comes once, in one of twelve writings, and is of one split.
 """
@@ -40,11 +41,11 @@ WRITINGS: tuple[Callable[[datetime.date], str], ...] = (
 are 1950 to 2049. So every text has one answer."""
 
 
-def records(split: str) -> list[dict[str, Any]]:
-    """The records of a split: `source` and `target`."""
+def records(split: str, form: str = "%Y-%m-%d") -> list[dict[str, Any]]:
+    """The records of a split: `source` and `target`, which is of a form of `strftime`."""
     draw, found = random.Random(0), []
     for number in range(DAYS):
         day, write = FIRST + datetime.timedelta(number), draw.choice(WRITINGS)
         if split_of(day.isoformat()) == split:
-            found.append({"source": write(day), "target": day.isoformat()})
+            found.append({"source": write(day), "target": day.strftime(form)})
     return found
