@@ -22,10 +22,13 @@ class Misuse(ValueError):
     """The arguments are no command with its flags; commands exit with 2 then, not with 1."""
 
 
-def override(config: Any, arguments: Sequence[str], program: str) -> Any:
+def override(
+    config: Any, arguments: Sequence[str], program: str, beside: type | None = None
+) -> Any:
     """The config with the flags' values; `_` is `-`, and `--a=1` is `--a 1`.
 
-    A kind that the config does not have already begins with its own defaults.
+    A kind that the config does not have already begins with its own defaults. `beside` is a record
+    whose flags the command has as well.
 
     Raises:
         Misuse: an unknown flag or kind, with the nearest, or a value that its field cannot take.
@@ -33,12 +36,20 @@ def override(config: Any, arguments: Sequence[str], program: str) -> Any:
     """
     config, arguments = with_kinds(config, arguments)
     options = dict(default=config, description=describe_kinds(config))
-    return _with_mappings(parse(type(config), arguments, program, **options), config)
+    others = () if beside is None else flags(beside)
+    return _with_mappings(parse(type(config), arguments, program, others, **options), config)
 
 
-def parse(record: type, arguments: Sequence[str], program: str, **options: Any) -> Any:
+def parse(
+    record: type,
+    arguments: Sequence[str],
+    program: str,
+    others: Sequence[str] = (),
+    **options: Any,
+) -> Any:
     """A record of this type with the flags' values; `options` are tyro's, such as a `default` or a
-    `description`. Raises as `override`."""
+    `description`; `others` are flags of which an unknown one may be a misspelling. Raises as
+    `override`."""
     known = flags(options.get("default", record))
     for argument in arguments:
         name = argument.split("=")[0].replace("_", "-")
@@ -46,7 +57,7 @@ def parse(record: type, arguments: Sequence[str], program: str, **options: Any) 
             arguments = ["--help"]  # tyro leaves arguments that were given out of the usage
             break
         if name.startswith("--") and name not in known:
-            hint = of_another_kind(options.get("default"), name) or nearest(name, known)
+            hint = of_another_kind(options.get("default"), name) or nearest(name, (*others, *known))
             raise Misuse(f"unknown flag {name}{hint}")
     return _run(record, arguments, prog=program, **options)
 

@@ -1,5 +1,6 @@
 """Fine-tuning from Python and by the command: one recipe, the engine's own guarantees."""
 
+import dataclasses
 import json
 
 import jax
@@ -13,7 +14,7 @@ from transformers_jax.flags import Misuse
 from transformers_jax.runs import evaluate
 from transformers_jax.runs import finetune as command
 from transformers_jax.runs.answering import predict
-from transformers_jax.runs.recipe import Recipe, configured, finetune
+from transformers_jax.runs.recipe import ADAPTERS, Recipe, configured, finetune
 from transformers_jax.runs.seeds import report_seeds
 from transformers_jax.tasks import Regression, SequenceClassification
 from transformers_jax.training.config import load
@@ -297,6 +298,17 @@ def test_an_adapter_is_trained_saved_and_merged_and_continues_exactly(encoder, t
 def test_what_a_command_lacks_is_named(arguments, words):
     with pytest.raises(Misuse, match=words):
         configured(arguments, "finetune")
+
+
+def test_a_config_takes_another_adapter_or_none():
+    path = "configs/finetune/dates_lora.py"
+    whole = configured([path, "--adapter", "none", "--learning-rate", "1e-3"], "finetune")
+    assert (whole.adapter, whole.merge, whole.optimizer.peak) == (None, False, 1e-3)
+    other = configured([path, "--adapter", "dora", "--adapter.rank", "3"], "finetune")
+    assert other.adapter == dataclasses.replace(ADAPTERS["dora"], rank=3)
+    assert other.merge
+    with pytest.raises(Misuse, match="unknown flag --learning-rat; did you mean '--learning-rate'"):
+        configured([path, "--learning-rat", "1e-3"], "finetune")
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest(encoder):

@@ -21,6 +21,7 @@ SCORES = {
     "packages_lora": "eval_accuracy",
     "entities": "eval_f1",
     "facts": "eval_f1",
+    "dates_lora": "eval_exact_match",
     "preference": "eval_accuracy",
     "preference_lora": "eval_accuracy",
 }
@@ -28,20 +29,25 @@ SCORES = {
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """The directories of a tiny GPT and a tiny ModernBERT, by the name of a run; those that
-    go on from the README's GPT, or train longer, stand for others."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in ("gpt", "modernbert")}
+    """The directories of a tiny GPT, a tiny ModernBERT and a tiny T5, by the name of a run; those
+    that go on from the README's GPT, or train longer, stand for others."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("gpt", "modernbert", "dates")}
     texts = ["Return the name of a module, or raise ValueError.", "Where was Vainis born?"]
     words = train_tokenizer("wordpiece", texts * 4, 128, roles=("pad", "cls", "sep", "mask"))
     train_tokenizer("byte", [], 256).save(folders["gpt"])
     words.save(folders["modernbert"])
+    dates = [record["source"] for record in generated.TABLES["dates"]("test")]
+    characters = train_tokenizer("character", dates, 99, roles=("pad", "eos"))
+    characters.save(folders["dates"])
     ids = {f"{role}_token_id": words.special_id(role) for role in ("pad", "cls", "sep")}
     size = dict(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, intermediate_size=8)
     gpt = tj.GPT2Config(vocab_size=256, n_positions=256, n_embd=8, n_layer=1, n_head=2)
     bert = tj.ModernBertConfig(
         vocab_size=words.max_id + 1, **size, **ids, classifier_pooling="mean"
     )
-    for name, config, head in (("gpt", gpt, "causal_lm"), ("modernbert", bert, "masked_lm")):
+    t5 = tj.T5Config(vocab_size=99, d_model=8, d_kv=4, d_ff=8, num_heads=2, num_layers=1)
+    drawn = (("gpt", gpt, "causal_lm"), ("modernbert", bert, "masked_lm"))
+    for name, config, head in (*drawn, ("dates", t5, "seq2seq_lm")):
         model = tj.from_config(config, head=head, key=jax.random.key(0))
         tj.save_pretrained(model, folders[name])
     return {**folders, "docstrings": folders["gpt"], "modernbert_long": folders["modernbert"]}

@@ -106,3 +106,13 @@ def test_a_column_that_a_task_does_not_read_is_refused(name):
             task.columns(Table(**{role: "column"}), records)
         flag = f"--data.{role.replace('_', '-')} "
         assert flag not in str(error.value).partition("it reads")[2].replace(")", " ")
+    if not task.writes:
+        with pytest.raises(ValueError, match=r"data.target_length is 4, and .* leave it out"):
+            task.columns(Table(target_length=4), records)
+
+
+def test_a_misspelt_column_is_told_before_another_that_is_not_found():
+    records = of_python("train", [{"body": "x"}])
+    expected = r"no column 'bdy'; did you mean 'body'.*pass --data.text NAME"
+    with pytest.raises(ValueError, match=expected):
+        TASKS["sequence_classification"]().columns(Table(text="bdy"), records)

@@ -14,6 +14,7 @@ from transformers_jax.cli.files import Files, already, check_made, found
 from transformers_jax.json_files import json_text
 from transformers_jax.printing import print_line
 from transformers_jax.runs.pretrain import keep_compiled_programs
+from transformers_jax.training.exported import model_folder
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 OF_READING = ("files", "out", "batch", "on_error")  # fields that the answers do not depend on
@@ -147,6 +148,11 @@ class OfPictures:
         settings = {name: x for name, x in vars(self).items() if name not in OF_READING}
         return {**settings, "weights": digest("\n".join(weights_of(self.model)))}
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the model; of a run, that of what it has exported."""
+        return model_folder(self.model)
+
     def processor(self) -> Any:
         """The processor of the model.
 
@@ -155,7 +161,7 @@ class OfPictures:
         """
         import transformers_jax as tj
 
-        loaded = tj.load_processor(self.model)
+        loaded = tj.load_processor(self.folder)
         if loaded.image_processor is None:
             raise ValueError(f"{self.model} has no processor of images (preprocessor_config.json)")
         return loaded

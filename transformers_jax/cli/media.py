@@ -12,6 +12,7 @@ from transformers_jax.cli.files import Files, already, found
 from transformers_jax.json_files import json_text
 from transformers_jax.printing import print_line
 from transformers_jax.runs.pretrain import keep_compiled_programs
+from transformers_jax.training.exported import model_folder
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au")
 
@@ -62,8 +63,9 @@ class Transcribe:
         files = found(self.files, SOUNDS)
         out = None if self.out is None else Path(self.out).expanduser()
         done = 0 if out is None else already(out, files)
-        model: Any = tj.from_pretrained(self.model, dtype=self.dtype)
-        processor = tj.load_processor(self.model)
+        folder = model_folder(self.model)
+        model: Any = tj.from_pretrained(folder, dtype=self.dtype)
+        processor = tj.load_processor(folder)
         for file in files[done:]:
             said = self._transcript(model, processor, file)
             if out is None:

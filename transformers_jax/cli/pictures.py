@@ -29,7 +29,7 @@ class Classify(OfPictures):
         import transformers_jax as tj
 
         model: Any = tj.AutoModelForImageClassification.from_pretrained(
-            self.model, dtype=self.dtype
+            self.folder, dtype=self.dtype
         )
         processor = self.processor()
         read = lambda files: processor(images=files)
@@ -75,17 +75,17 @@ class Embed(OfPictures):
     def _model(self) -> Any:
         import transformers_jax as tj
 
-        config: Any = tj.AutoConfig.from_pretrained(self.model)
+        config: Any = tj.AutoConfig.from_pretrained(self.folder)
         if "contrastive" in config.HEADS.values():
-            return tj.from_pretrained(self.model, head="contrastive", dtype=self.dtype)
+            return tj.from_pretrained(self.folder, head="contrastive", dtype=self.dtype)
         if self.text:
             raise ValueError(
                 f"--text: {config.model_type} has no tower of texts that are compared with images"
             )
         if self.pooling is not None:
-            return tj.from_pretrained(self.model, dtype=self.dtype)
+            return tj.from_pretrained(self.folder, dtype=self.dtype)
         try:
-            return tj.from_pretrained(self.model, head="none", dtype=self.dtype)
+            return tj.from_pretrained(self.folder, head="none", dtype=self.dtype)
         except ValueError as error:
             raise ValueError(
                 f"the model's own pooler cannot be read (--pooling cls or mean needs none): {error}"
@@ -130,7 +130,7 @@ class ZeroShot(OfPictures):
 
         labels = [name.strip() for name in self.labels.split(",")]
         auto = tj.AutoModelForZeroShotImageClassification
-        model: Any = auto.from_pretrained(self.model, dtype=self.dtype)
+        model: Any = auto.from_pretrained(self.folder, dtype=self.dtype)
         processor = self.processor()
         options: Any = dict(processor=processor, templates=self.template or TEMPLATES)
         vectors = class_vectors(model, labels, **options, batch_size=self.batch)
@@ -169,7 +169,7 @@ class Caption(OfPictures):
         import transformers_jax as tj
         from transformers_jax.vision.caption import arguments_of
 
-        model, processor = tj.from_pretrained(self.model, dtype=self.dtype), self.processor()
+        model, processor = tj.from_pretrained(self.folder, dtype=self.dtype), self.processor()
         said = {"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams}
         options: Any = {name: value for name, value in said.items() if value is not None}
 

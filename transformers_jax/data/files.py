@@ -67,13 +67,18 @@ def find_files(path: str, setting: str, expected: str) -> list[Path]:
         if files := [file for file in matches if file.is_file()]:
             return files
         raise ValueError(f"{setting} {path!r} is a pattern that no file fits")
-    raise ValueError(f"{setting} {path!r} is not a file; give {expected} with --{setting}")
+    raise ValueError(f"{setting} {path!r} is not a file; give {expected} with {flag(setting)}")
+
+
+def flag(setting: str) -> str:
+    """How a setting is given on the command line: "data.train" as "--data.train"."""
+    return setting if setting.startswith("--") else f"--{setting}"
 
 
 def check_given(path: str, setting: str, expected: str) -> None:
     """Raises ValueError for an empty path, which would mean the working directory."""
     if not path.strip():
-        raise ValueError(f"{setting} is empty; give {expected} with --{setting}")
+        raise ValueError(f"{setting} is empty; give {expected} with {flag(setting)}")
 
 
 def kind_of(file: Path) -> str:

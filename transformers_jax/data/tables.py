@@ -75,15 +75,19 @@ class Records:
         Raises:
             ValueError: there is none of this name, or a record lacks it.
         """
+        self.check_column(name, setting)
+        for where, record in zip(self.places, self.records):
+            if name not in record:
+                raise ValueError(f"{where} has no {name!r}; it has {sorted(map(str, record))}")
+        return [record[name] for record in self.records]
+
+    def check_column(self, name: str, setting: str) -> None:
+        """Raises ValueError where no record has a column of this name."""
         if name not in self.columns:
             raise ValueError(
                 f"{self.name} has no column {name!r}{nearest(name, self.columns)}; it has "
                 f"{', '.join(map(repr, self.columns)) or 'none'}: pass --{setting} NAME"
             )
-        for where, record in zip(self.places, self.records):
-            if name not in record:
-                raise ValueError(f"{where} has no {name!r}; it has {sorted(map(str, record))}")
-        return [record[name] for record in self.records]
 
     def texts(self, name: str, setting: str) -> list[str]:
         """The values of a column of texts.

@@ -91,8 +91,6 @@ def load_tokenizer(
             if inner is not None:
                 inner.no_padding()  # a tokenizer.json may fill or cut every row to one length
                 inner.no_truncation()
-        if languages and not loaded.languages:
-            raise ValueError(f"{name} has no languages, so src_lang and tgt_lang mean nothing")
         settled = {"padding_side": loaded.padding_side, **settings(config, name)}
         special = _special(loaded, bool(config) or (folder / options.MAP).is_file())
         kind = config["kind"] if config.get("kind") in KINDS else "loaded"
@@ -100,7 +98,13 @@ def load_tokenizer(
             inner, kind, special, _chat(file, config), **settled, **more
         )
         target = None if loaded.target is None else of(loaded.target)
-        return of(loaded.inner, languages=loaded.languages, target=target, files=loaded.files)
+        tokenizer = of(loaded.inner, languages=loaded.languages, target=target, files=loaded.files)
+    if languages and not loaded.languages:
+        raise ValueError(
+            f"{file}: {name} has no languages, so {' and '.join(languages)} mean nothing; leave "
+            f"{'them' if len(languages) > 1 else 'it'} out"
+        )
+    return tokenizer
 
 
 def has_tokenizer(folder: Path) -> bool:

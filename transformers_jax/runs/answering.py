@@ -251,7 +251,8 @@ def _of_head(model: Model) -> Task:
         if head == task.head and (problem is None or name == problem):
             return task()
     raise ValueError(
-        f"the head {head!r} of this model is that of no task; name one of {', '.join(TASKS)}"
+        f"the head {head!r} of this model is that of no task; say with --task (in Python, "
+        f"task=) which it was trained on: {', '.join(TASKS)}"
     )
 
 

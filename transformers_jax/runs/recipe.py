@@ -113,13 +113,18 @@ class Recipe:
             sample=Sample(count=0),
             keep_best=True,
             out=self.out or "runs/finetune",
-            adapter=self._adapter(),
+            adapter=self.chosen_adapter(),
         )
         batch = 32 if self.batch is None else self.batch
         config = config.replace(data=dataclasses.replace(config.data, batch=batch))
         return with_checkpoint(config, Path(config.out), always=True)
 
-    def _adapter(self) -> Any:
+    def chosen_adapter(self) -> Any:
+        """What is trained beside or in place of the weights; None for all of them.
+
+        Raises:
+            Misuse: an unknown name.
+        """
         if self.adapter is not None and self.adapter not in ADAPTERS:
             raise Misuse(
                 f"--adapter {self.adapter!r} is none of {', '.join(ADAPTERS)}"
@@ -138,12 +143,16 @@ def configured(arguments: Sequence[str], program: str) -> TrainConfig:
     recipe, rest = flags.parse_known(Recipe, arguments)
     if arguments and not arguments[0].startswith("-"):
         given = {name: value for name, value in vars(recipe).items() if value is not None}
-        if wrong := given.keys() & {"task", "model", "adapter"}:
+        if wrong := given.keys() & {"task", "model"}:
             raise Misuse(f"--{min(wrong)} and a config exclude each other: the config has it")
-        config = with_settings(load(arguments[0]), given)
-        return flags.override(config, [one for one in rest if one != arguments[0]], program)
+        config = load(arguments[0])
+        if "adapter" in given:
+            given["adapter"] = recipe.chosen_adapter()
+            given["merge"] = config.merge and given["adapter"] is not None
+        config = with_settings(config, given)
+        return flags.override(config, [one for one in rest if one != arguments[0]], program, Recipe)
     config = recipe.config()
-    return flags.override(config, _spelled_for(config, rest), program)
+    return flags.override(config, _spelled_for(config, rest), program, Recipe)
 
 
 def _spelled_for(config: TrainConfig, arguments: Sequence[str]) -> list[str]:

@@ -119,9 +119,16 @@ class Task(Settings):
                     f"data.{role} names {getattr(data, role)!r}, a column that "
                     f"{type(self).__name__} does not read: leave it out (it reads {flags})"
                 )
+        if data.target_length is not None and not self.writes:
+            raise ValueError(
+                f"data.target_length is {data.target_length}, and {type(self).__name__} has no "
+                "texts to write: leave it out"
+            )
         for role, names in self.usual.items():
             named = getattr(data, role, None)
             if named is not None:
+                if answered or role in READ:
+                    records.check_column(named, f"data.{role.replace('_', '-')}")
                 columns[role] = named
             elif found := [name for name in names if name in records.columns]:
                 columns[role] = found[0]

@@ -91,7 +91,13 @@ def _check_head(config: TrainConfig) -> None:
     heads = {*model.HEADS.values()}
     if target.head not in {*heads, PAIR, "embedding"}:  # their plans say what they are made of
         known = TASKS if isinstance(target, Task) else OBJECTIVES
-        fitting = [name for name, record in known.items() if record.head in heads]
+        served = heads | {"embedding"} if "none" in heads else heads
+        reads = getattr(target, "reads", None)
+        fitting = [
+            name
+            for name, record in known.items()
+            if record.head in served and getattr(record, "reads", None) == reads
+        ]
         raise ValueError(
             f"{type(target).__name__} trains a model with the head {target.head!r}, and "
             f"{model.model_type} has {', '.join(sorted(heads))}: choose another model, or of the "
