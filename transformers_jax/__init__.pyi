@@ -26,6 +26,7 @@ from .auto import (
     AutoModelForImageTextRetrieval as AutoModelForImageTextRetrieval,
     AutoModelForVision2Seq as AutoModelForVision2Seq,
     AutoModelForMaskedImageModeling as AutoModelForMaskedImageModeling,
+    AutoModelForSemanticSegmentation as AutoModelForSemanticSegmentation,
     AutoModelForMaskedLM as AutoModelForMaskedLM,
     AutoModelForMultipleChoice as AutoModelForMultipleChoice,
     AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,

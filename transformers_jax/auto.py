@@ -105,6 +105,7 @@ AutoModelForAudioClassification = Auto("audio_classification", "sequence_classif
 AutoModelForAudioFrameClassification = Auto("audio_frame_classification")
 AutoModelForAudioXVector = Auto("xvector")
 AutoModelForMaskedImageModeling = Auto("masked_image_modeling")
+AutoModelForSemanticSegmentation = Auto("semantic_segmentation")
 AutoModelForSpeechSeq2Seq = Auto("seq2seq_lm")
 AutoModelForImageTextRetrieval = Auto("image_text_retrieval")
 AutoModelForVision2Seq = Auto("seq2seq_lm")

@@ -29,6 +29,25 @@ SWIN = dict(
     window_size=2,
     mlp_ratio=2.0,
 )
+CONVNEXT = dict(
+    image_size=16,
+    patch_size=2,
+    num_stages=2,
+    hidden_sizes=[8, 12],
+    depths=[1, 2],
+)
+BEIT_SEGMENTS = dict(
+    hidden_size=16,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=24,
+    image_size=16,
+    patch_size=4,
+    out_indices=[1, 2, 3, 4],
+    pool_scales=[1, 2, 3],
+    auxiliary_channels=6,
+    num_labels=5,
+)
 DEBERTA = dict(
     **BERT, relative_attention=True, pos_att_type=["c2p", "p2c"], position_biased_input=False
 )
@@ -309,6 +328,44 @@ CHOSEN |= {
         "BeitForImageClassification",
         {**VIT, "use_relative_position_bias": True, "num_labels": 5, "num_hidden_layers": 3},
     ),
+    "beit-segment": ("BeitForSemanticSegmentation", BEIT_SEGMENTS),
+    "beit-segment-beside": (
+        "BeitForSemanticSegmentation",
+        {
+            **BEIT_SEGMENTS,
+            "auxiliary_num_convs": 2,
+            "auxiliary_concat_input": True,
+            "auxiliary_loss_weight": 0.7,
+            "semantic_loss_ignore_index": 3,
+            "out_indices": [0, 1, 2, 3],
+            "use_mean_pooling": False,
+        },
+    ),
+    "runtime-beit-segment": ("BeitForSemanticSegmentation", BEIT_SEGMENTS),
+    "beit-backbone": (
+        "BeitBackbone",
+        {**BEIT_SEGMENTS, "add_fpn": True, "use_shared_relative_position_bias": True},
+    ),
+    "swin-backbone": (
+        "SwinBackbone",
+        {**SWIN, "window_size": 4, "out_features": ["stem", "stage1", "stage2"]},
+    ),
+    "swinv2-backbone": ("Swinv2Backbone", {**SWIN, "out_indices": [1, 2]}),
+    "convnext-backbone": (
+        "ConvNextBackbone",
+        {**CONVNEXT, "out_indices": [0, 2], "layer_scale_init_value": 0.5},
+    ),
+    "convnextv2-backbone": ("ConvNextV2Backbone", {**CONVNEXT, "out_features": ["stage1"]}),
+    "resnet-backbone": (
+        "ResNetBackbone",
+        dict(
+            embedding_size=8,
+            hidden_sizes=[8, 12],
+            depths=[2, 1],
+            layer_type="basic",
+            out_features=["stage1", "stage2"],
+        ),
+    ),
     "swin-masked": (
         "SwinForMaskedImageModeling",
         {**SWIN, "encoder_stride": 4, "use_absolute_embeddings": True},
@@ -387,7 +444,12 @@ CHOSEN |= {
         },
     ),
 }
-SIZES = {"dinov2-registers-resized": (16, 28)}  # of images, where it is not that of the config
+SIZES = {
+    "dinov2-registers-resized": (16, 28),
+    "beit-segment-beside": (20, 28),
+    "swin-backbone": (12, 16),
+    "resnet-backbone": (40, 24),
+}  # of images, where it is not that of the config
 ATOL, RTOL = 5e-5, 1e-5  # float32, other orders of summation
 
 
@@ -451,7 +513,8 @@ def images_of(rng, architecture, config, size):
     """The arguments of a call of a model of images."""
     pair = lambda size: (size, size) if isinstance(size, int) else tuple(size)
     height, width = pair(config.image_size if size is None else size)
-    rows, columns = (n // p for n, p in zip((height, width), pair(config.patch_size)))
+    patch = pair(getattr(config, "patch_size", 1))
+    rows, columns = (n // p for n, p in zip((height, width), patch))
     inputs = {"pixel_values": rng.normal(size=(2, config.num_channels, height, width))}
     inputs["pixel_values"] = inputs["pixel_values"].astype(np.float32)
     if "ForMaskedImage" in architecture:
@@ -461,6 +524,10 @@ def images_of(rng, architecture, config, size):
         inputs["labels"] = rng.integers(0, config.vocab_size, count)
     if architecture.endswith("ForImageClassification"):
         inputs["labels"] = rng.integers(0, config.num_labels, 2)
+    if architecture.endswith("ForSemanticSegmentation"):
+        labels = rng.integers(0, config.num_labels, (2, height, width))
+        labels[0, :3] = config.semantic_loss_ignore_index
+        inputs["labels"] = labels
     if architecture.startswith("ViTMAE"):
         inputs["noise"] = rng.random((2, rows * columns)).astype(np.float32)
     return inputs
@@ -578,6 +645,11 @@ def make(name, architecture, settings):
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.2 * torch.randn(parameter.shape))
+        for buffer, value in model.named_buffers():
+            if buffer.endswith("running_mean"):
+                value.add_(0.2 * torch.randn(value.shape))
+            if buffer.endswith("running_var"):
+                value.add_(torch.rand(value.shape))
     # "runtime": under the names within transformers, where files have others
     model.save_pretrained(folder, save_original_format=not name.startswith("runtime"))
     inputs, masks = inputs_of(rng, architecture, config, model, SIZES.get(name))

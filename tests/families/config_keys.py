@@ -11,8 +11,6 @@ TOKENIZERS = "read only by tokenizers"
 TRAINING = "how the reference was run"
 NOTHING = "no released code of the reference reads it"
 
-BACKBONE = ("stage_names", "out_features", "out_indices")
-A_BACKBONES = "of what hands its stages to a detector, which is no head here"
 
 EVERYWHERE = {  # `models.config.IGNORED`
     **dict.fromkeys(
@@ -63,12 +61,7 @@ FAMILY = {
         pooler_type""".split(),
         NOTHING,
     ),
-    "beit": dict.fromkeys(
-        """add_fpn auxiliary_channels auxiliary_concat_input auxiliary_loss_weight
-        auxiliary_num_convs out_features out_indices pool_scales reshape_hidden_states
-        segmentation_indices semantic_loss_ignore_index stage_names use_auxiliary_head""".split(),
-        "of semantic segmentation and of backbones, which are no heads here",
-    ),
+    "beit": {"stage_names": STAGES},
     "deberta-v2": {
         "classifier_dropout": "its heads read cls_dropout",
         "padding_idx": "a property of the class, which is pad_token_id",
@@ -144,10 +137,10 @@ FAMILY = {
     },
     "blip_text_model": dict.fromkeys(("projection_dim", "initializer_factor"), NOTHING),
     "blip_vision_model": dict.fromkeys(("projection_dim", "initializer_factor"), NOTHING),
-    "convnext": dict.fromkeys(BACKBONE, A_BACKBONES),
-    "resnet": {**dict.fromkeys(BACKBONE, A_BACKBONES), "layer_types": "a constant of the class"},
+    "convnext": {"stage_names": STAGES},
+    "resnet": {"stage_names": STAGES, "layer_types": "a constant of the class"},
     "swin": {
-        **dict.fromkeys(BACKBONE, A_BACKBONES),
+        "stage_names": STAGES,
         "num_layers": "the number of depths",
         "num_hidden_layers": "the number of depths",
         "hidden_size": "follows from embed_dim and depths",

@@ -32,7 +32,7 @@ CHOSEN = (
     *("led", "nomic-bert-mlm"),
     *("vit-classify", "vit-masked", "clip-loss", "whisper"),
     *("deit-classify", "beit-classify", "dinov2-swiglu", "vit-mae-normalised"),
-    *("dinov2-registers-classify",),
+    *("dinov2-registers-classify", "beit-segment-beside"),
     *("siglip", "siglip2", "blip-caption", "vision-encoder-decoder", "vision-text-dual-encoder"),
     *("wav2vec2-pretraining", "wav2vec2-adapted", "wav2vec2-xvector", "hubert-ctc"),
     *("ast-classify", "speech-encoder-decoder"),

@@ -38,6 +38,7 @@ OLDER = {  # and a case with the names of today
     "runtime-ast": "ast-classify",
     "runtime-vit": "vit-classify",
     "runtime-beit": "beit-classify",
+    "runtime-beit-segment": "beit-segment",
     "runtime-dinov2": "dinov2-classify",
     "runtime-dinov2-swiglu": "dinov2-swiglu",
     "runtime-dinov3": "dinov3-backbone",

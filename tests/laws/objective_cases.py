@@ -47,6 +47,10 @@ images = dict(image_size=8, patch_size=4, num_channels=1)
 tower = {n: sizes[n] for n in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
 tower |= dict(intermediate_size=12)
 CONFIGS["vit"] = tj.ViTConfig(**tower, **images, encoder_stride=4)
+CONFIGS["beit"] = tj.BeitConfig(
+    **tower | dict(num_hidden_layers=3), **images, drop_path_rate=0.0, out_indices=(0, 1, 2, 3),
+    pool_scales=(1, 2), auxiliary_channels=6,
+)  # fmt: skip
 CONFIGS["clip"] = tj.CLIPConfig(
     text_config=tj.CLIPTextConfig(
         **tower, vocab_size=WORDS, max_position_embeddings=16, eos_token_id=2, projection_dim=6
@@ -72,6 +76,7 @@ FAMILY = {
     "audio_classification": "audio-spectrogram-transformer",
     "image_classification": "vit",
     "masked_image_modeling": "vit",
+    "semantic_segmentation": "beit",
     "replaced_token": "electra",
     "causal_lm": "gpt2",
     "seq2seq_lm": "t5",
@@ -136,7 +141,8 @@ assert {name.split("-")[0] for name in CASES} >= LOSSES.keys(), "an objective wi
 
 # ---------------------------------------------------------------- rows
 
-FIXED = ("audio_frame_classification", "masked_image_modeling")  # a row of frames or patches
+FIXED = ("audio_frame_classification", "masked_image_modeling", "semantic_segmentation")
+"""The kinds whose rows are frames, patches or pixels, of which each has as many."""
 PADDED = {"input_ids": 0, "attention_mask": 0, "position": 0, "question_lengths": 0}
 
 
@@ -156,6 +162,12 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
         return {"pixel_values": pixels, "labels": once}
     if kind == "masked_image_modeling":
         return {"pixel_values": pixels, "bool_masked_pos": np.arange(4) <= number % 3}
+    if kind == "semantic_segmentation":
+        classes = rng.integers(0, 2, (8, 8)).astype(np.int32)
+        return {
+            "pixel_values": pixels,
+            "labels": np.where(rng.random((8, 8)) < chance, classes, np.int32(255)),
+        }
     if kind == "image_text":
         return {**inputs, "pixel_values": pixels}
     samples = rng.normal(size=SAMPLES).astype(np.float32)

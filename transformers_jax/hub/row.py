@@ -11,6 +11,7 @@ from transformers_jax.hub.layout import Part, parts
 from transformers_jax.json_files import errors_of
 
 BACKBONE = "backbone"
+COUNT = "num_batches_tracked"
 INDEX = re.compile(r"{(\w)(?:(//|%)(\d+))?}")
 
 
@@ -61,7 +62,8 @@ def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> 
     """One row a line: `their name | our path(s) | pattern theirs -> ours`.
 
     An empty pattern is the identity. Empty paths: the name is ignored. Lines that begin with `#`
-    are comments. A slot that holds the layers s, s + P, ... is `rows(text, start=s, step=P)`.
+    are comments. A slot that holds the layers s, s + P, ... is `rows(text, start=s, step=P)`. What
+    torch counts (`num_batches_tracked`) is stored as int64.
 
     Raises:
         ValueError: a line that is not a row.
@@ -73,7 +75,9 @@ def rows(text: str, *, group: str = BACKBONE, start: int = 0, step: int = 1) -> 
             if len(cells) > 3:
                 raise ValueError(f"table row {line.strip()!r} has more than three columns")
             theirs, ours, layout = (cells + ["", ""])[:3]
-            table.append(Row(theirs, tuple(ours.split()), layout, group, start, step))
+            stored = "int64" if theirs.endswith(COUNT) else ""
+            row = Row(theirs, tuple(ours.split()), layout, group, start, step, stored=stored)
+            table.append(row)
     return tuple(table)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from transformers_jax.arrays import Array, Float
 from transformers_jax.models.shared.class_names import heads_of
-from transformers_jax.models.shared.stages import BACKBONE_KEYS, StagesFamily
+from transformers_jax.models.shared.stages import StagesFamily
 from transformers_jax.models.shared.weight_rows import feed_forward, layer, norm
 from transformers_jax.models.wiring.grid import MapNetwork
 from transformers_jax.nn.embed import pair
@@ -80,11 +80,11 @@ class ConvNextConfig(StagesFamily):
 
     model_type = "convnext"
     NETWORK = MapNetwork
-    UNUSED = BACKBONE_KEYS
+    MAP_NORM = LayerNorm(EPS)
     SPELLINGS = {"num_hidden_layers": "num_stages"}
     PREFIX = "convnext."
     HEAD_ROWS = {"image_classification": layer("classifier", "head.classify")}
-    HEADS = heads_of("ConvNext", "none", "image_classification")
+    HEADS = heads_of("ConvNext", "none", "image_classification", "backbone")
 
     num_channels: int = 3
     patch_size: int | tuple[int, ...] = 4

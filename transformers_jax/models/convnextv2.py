@@ -57,7 +57,7 @@ class ConvNextV2Config(ConvNextConfig):
 
     model_type = "convnextv2"
     PREFIX = "convnextv2."
-    HEADS = heads_of("ConvNextV2", "none", "image_classification")
+    HEADS = heads_of("ConvNextV2", "none", "image_classification", "backbone")
     layer_scale_init_value: ClassVar[float] = 0.0
 
     def block(self, width):

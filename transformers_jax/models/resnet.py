@@ -4,21 +4,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from transformers_jax.hub.table import Row
+from transformers_jax.models.shared.backbone import STAGE_NAMES
 from transformers_jax.models.shared.class_names import heads_of
-from transformers_jax.models.shared.stages import BACKBONE_KEYS, StagesFamily
-from transformers_jax.models.shared.weight_rows import layer
+from transformers_jax.models.shared.stages import StagesFamily
+from transformers_jax.models.shared.weight_rows import convolved, layer
 from transformers_jax.models.wiring.grid import MapNetwork
 from transformers_jax.nn.image.convolved import ConvolvedEmbedder
 from transformers_jax.nn.image.residual import Kernels, KernelsSpec, Rectified, Stem, Transition
 from transformers_jax.spec import Branch, Draw, Initial, StackSpec, Stage, StagesSpec
 
 REDUCED = 4  # the 3 x 3 convolution of a bottleneck is narrower by this
-NORM = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "variance"}
-COUNT = "num_batches_tracked"
 L = "encoder.stages.{stage}.layers.{i}"
 
 
@@ -49,10 +47,10 @@ class ResNetConfig(StagesFamily):
 
     model_type = "resnet"
     NETWORK = PooledImage
-    UNUSED = BACKBONE_KEYS | {"layer_types"}  # which there are
+    UNUSED = STAGE_NAMES | {"layer_types"}  # which there are
     PREFIX = "resnet."
     HEAD_ROWS = {"image_classification": layer("classifier.1", "head.classify")}
-    HEADS = heads_of("ResNet", "none", "image_classification")
+    HEADS = heads_of("ResNet", "none", "image_classification", "backbone")
 
     num_channels: int = 3
     embedding_size: int = 64
@@ -118,19 +116,3 @@ class ResNetConfig(StagesFamily):
 
     def first_layer(self, number):
         return int(self.spec().stages[number].enter is not None)
-
-    def backbone_rows(self):
-        return tuple(counted(row) for row in super().backbone_rows())
-
-
-def convolved(theirs: str, ours: str) -> str:
-    """The rows of a convolution and its norm."""
-    text = f"\n{theirs}.convolution.weight | {ours}.convolution.weight | d c p q -> p q c d"
-    for name, parameter in {**NORM, COUNT: "count"}.items():
-        text += f"\n{theirs}.normalization.{name} | {ours}.norm.{parameter}"
-    return text
-
-
-def counted(row: Row) -> Row:
-    """The row, as that of a count where it is one."""
-    return replace(row, stored="int64") if row.theirs.endswith(COUNT) else row

@@ -3,13 +3,14 @@ whose grid becomes coarser. Hugging Face model_type "swin"."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from transformers_jax.models.bert import MLP
+from transformers_jax.models.shared.backbone import STAGE_NAMES
 from transformers_jax.models.shared.blocks import BIASES
-from transformers_jax.models.shared.class_names import heads_of
-from transformers_jax.models.shared.stages import BACKBONE_KEYS, StagesFamily
+from transformers_jax.models.shared.class_names import IMAGE, heads_of
+from transformers_jax.models.shared.stages import StagesFamily
 from transformers_jax.models.shared.weight_rows import block_rows, layer, norm
 from transformers_jax.nn.embed import pair
 from transformers_jax.nn.feedforward import FeedForwardSpec
@@ -26,6 +27,7 @@ from transformers_jax.spec import (
     Stage,
     StagesSpec,
     with_drop_path,
+    with_ops,
 )
 
 IN_MEMORY = (  # the names of transformers v5 in memory, which some files hold
@@ -47,12 +49,13 @@ class SwinConfig(StagesFamily):
     """The fields of a Swin config.json; defaults are Swin-T (28M). Images may have any size."""
 
     model_type = "swin"
-    UNUSED = BACKBONE_KEYS | {"num_layers", "num_hidden_layers", "hidden_size"}  # known from others
+    UNUSED = STAGE_NAMES | {"num_layers", "num_hidden_layers", "hidden_size"}  # known from others
     SPELLINGS = {"num_attention_heads": "num_heads"}
     PREFIX = "swin."
+    MAP_NORM: ClassVar[LayerNorm | None] = LayerNorm()
     ALIASES: ClassVar[tuple[tuple[str, str], ...]] = IN_MEMORY
     IGNORE: ClassVar[tuple[str, ...]] = ("*.relative_position_index",)
-    HEADS = heads_of("Swin", "none", "image_classification", "masked_image_modeling")
+    HEADS = heads_of("Swin", *IMAGE, "backbone")
 
     image_size: int | tuple[int, ...] = 224
     patch_size: int | tuple[int, ...] = 4
@@ -142,6 +145,19 @@ class SwinConfig(StagesFamily):
         spec = StagesSpec(self.embed_dim, tuple(stages), last_norm, self.initial)
         return with_drop_path(spec, self.drop_path_rate)
 
+    def described(self, head):
+        """Windows of a backbone keep their size and place on any grid."""
+        spec = super().described(head)
+        if head != "backbone":
+            return spec
+        still = lambda op: replace(op, clamped=False) if isinstance(op, WindowSpec) else op
+        return with_ops(spec, still)
+
+    def unread(self, row):
+        row = super().unread(row)
+        theirs = f"{self.PREFIX}{row.theirs}"  # alone among those of a backbone
+        return replace(row, theirs=theirs) if row.group == "unread" else row
+
     def pooler(self, head):
         return None if head == "masked_image_modeling" else super().pooler(head)
 
@@ -158,7 +174,9 @@ class SwinConfig(StagesFamily):
     def head_rows(self, head, tied):
         if head == "masked_image_modeling":
             return HIDDEN.format(prefix=self.PREFIX)
-        return layer("classifier", "head.classify") if head == "image_classification" else ""
+        if head == "image_classification":
+            return layer("classifier", "head.classify")
+        return super().head_rows(head, tied)
 
     def backbone(self):
         text = """

@@ -14,8 +14,9 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, wide
-from transformers_jax.models.shared.class_names import heads_of
+from transformers_jax.models.shared.class_names import IMAGE, heads_of
 from transformers_jax.models.swin import L, SwinConfig
+from transformers_jax.models.wiring.grid import TokenMaps
 from transformers_jax.nn.attend import Score
 from transformers_jax.nn.embed import pair
 from transformers_jax.nn.image.windows import GridRule, WindowAttention, WindowSpec
@@ -98,9 +99,11 @@ class Swinv2Config(SwinConfig):
 
     model_type = "swinv2"
     PREFIX = "swinv2."
+    MAPS = TokenMaps
+    MAP_NORM = None
     ALIASES = ()
     IGNORE = ("*.relative_position_index", "*.relative_coords_table")
-    HEADS = heads_of("Swinv2", "none", "image_classification", "masked_image_modeling")
+    HEADS = heads_of("Swinv2", *IMAGE, "backbone")
     FIXED: ClassVar[dict[str, Any]] = {"use_absolute_embeddings": False}  # PyTorch's fail
     use_absolute_embeddings: ClassVar[bool] = False
 
@@ -126,6 +129,10 @@ class Swinv2Config(SwinConfig):
         attend, ffn = super().block(number, displaced)
         rate = self.attention_probs_dropout_prob  # also of what leaves the heads
         return replace(attend, placement="behind", dropout=rate), replace(ffn, placement="behind")
+
+    def described(self, head):
+        spec = super().described(head)
+        return replace(spec, final_norm=None) if head == "backbone" else spec
 
     def merge(self, width):
         return replace(super().merge(width), behind=True)

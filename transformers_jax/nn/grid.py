@@ -55,8 +55,20 @@ class Resampling:
         return np.where(distance <= 1, near, np.where(distance < 2, far, 0))
 
 
+@dataclass(frozen=True)
+class AreaMean:
+    """The mean of each of as many regions as there are new points, which overlap where their number
+    does not divide that of the old ones, as torch.nn.AdaptiveAvgPool2d computes it."""
+
+    def matrix(self, old: int, new: int) -> Float[np.ndarray, "new old"]:
+        """The weights of `old` points in a row for each of `new` ones, in float32."""
+        numbers, points = np.arange(new)[:, None], np.arange(old)
+        inside = (points >= numbers * old // new) & (points < -(-(numbers + 1) * old // new))
+        return (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+
+
 def resample(
-    points: Float[Array, "*lead h w D"], grid: Grid, how: Resampling
+    points: Float[Array, "*lead h w D"], grid: Grid, how: Resampling | AreaMean
 ) -> Float[Array, "*lead r c D"]:
     """The points of a grid of another size, of those of a grid; NumPy of NumPy."""
     axes = zip(points.shape[-3:-1], grid)

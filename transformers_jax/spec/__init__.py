@@ -51,4 +51,6 @@ from transformers_jax.spec.stack import segments_of as segments_of
 from transformers_jax.spec.stages import GridOpSpec as GridOpSpec
 from transformers_jax.spec.stages import Stage as Stage
 from transformers_jax.spec.stages import StagesSpec as StagesSpec
+from transformers_jax.spec.stages import before_merging as before_merging
 from transformers_jax.spec.stages import with_drop_path as with_drop_path
+from transformers_jax.spec.stages import with_ops as with_ops

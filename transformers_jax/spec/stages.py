@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -145,6 +145,30 @@ class StagesSpec:
                 if op is not None:
                     yield (op, width, *size)
                     size, width = op.size(*size), op.out
+
+
+def with_ops(stages: StagesSpec, change: Callable[[OpSpec], OpSpec]) -> StagesSpec:
+    """The stages with other operations in their layers."""
+    parts = []
+    for stage in stages.stages:
+        own = stage.stack
+        if own is not None:
+            changed = lambda block: tuple(replace(b, op=change(b.op)) for b in block)
+            own = replace(own, blocks=tuple(map(changed, own.blocks)))
+        parts.append(replace(stage, stack=own))
+    return replace(stages, stages=tuple(parts))
+
+
+def before_merging(stages: StagesSpec) -> StagesSpec:
+    """The same stages, whose states are those in front of what makes the grid coarser: what one
+    does behind its layers, the next does in front of its own."""
+    parts, entering = [], None
+    for stage in stages.stages:
+        assert entering is None or stage.enter is None
+        parts.append(replace(stage, enter=stage.enter or entering, leave=None))
+        entering = stage.leave
+    assert entering is None
+    return replace(stages, stages=tuple(parts))
 
 
 def with_drop_path(stages: StagesSpec, last: float, first: float = 0.0) -> StagesSpec:

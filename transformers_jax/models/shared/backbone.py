@@ -5,30 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from transformers_jax.models.shared.standard import ImageTower
+from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn import head as heads
+from transformers_jax.nn.image.pyramid import Neck
+
+STAGE_NAMES = frozenset({"stage_names"})
+"""A key that changes nothing: "stem", "stage1", ... of as many stages as there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneTower(ImageTower):
-    """A tower of images with the head "backbone". Its stages are "stem", what enters the first
-    layer, and "stage1" to the last, what leaves each; those of `out_features`, or of `out_indices`,
-    are given out, or else the last."""
+class BackboneFamily(OneTower):
+    """A family with the head "backbone". Its stages are "stem", what enters the first, and
+    "stage1" to the last, what leaves each; those of `out_features`, or of `out_indices`, are given
+    out, or else the last."""
 
-    UNUSED = frozenset({"stage_names"})  # "stem", "stage1", ... of as many layers as there are
+    UNUSED = STAGE_NAMES
     PREFIXES = {"backbone": ""}
 
     out_features: tuple[str, ...] | None = None
     out_indices: tuple[int, ...] | None = None
-    reshape_hidden_states: bool = True
 
     def __post_init__(self):
         super().__post_init__()
         self.stages()  # refuse wrong ones before any work
 
     @property
+    def stage_count(self) -> int:
+        """How many stages there are behind the stem."""
+        raise NotImplementedError
+
+    @property
     def stage_names(self) -> tuple[str, ...]:
         """The names of all stages."""
-        return ("stem", *(f"stage{n}" for n in range(1, self.num_hidden_layers + 1)))
+        return ("stem", *(f"stage{n}" for n in range(1, self.stage_count + 1)))
 
     def stages(self) -> tuple[int, ...]:
         """The numbers of the stages that are given out.
@@ -65,12 +74,27 @@ class BackboneTower(ImageTower):
             )
         return (count - 1,) if stages is None else stages
 
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneTower(BackboneFamily, ImageTower):
+    """A tower of images whose stages are its layers."""
+
+    reshape_hidden_states: bool = True
+
+    @property
+    def stage_count(self):
+        return self.num_hidden_layers
+
     def feature_maps(
-        self, normed: bool, last_normed: bool = False, patches_only: bool = False
+        self,
+        normed: bool = False,
+        last_normed: bool = False,
+        patches_only: bool = False,
+        neck: Neck | None = None,
     ) -> heads.FeatureMaps:
         """The head "backbone" (`FeatureMaps`)."""
         patches, last = self.patches(), self.num_hidden_layers
         stages = {n: normed or (last_normed and n == last) for n in self.stages()}
         return heads.FeatureMaps(
-            stages, patches.in_front, patches.patch, self.reshape_hidden_states, patches_only
+            stages, patches.in_front, patches.patch, self.reshape_hidden_states, patches_only, neck
         )

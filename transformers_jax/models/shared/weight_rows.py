@@ -34,6 +34,27 @@ def norm(theirs: str, ours: str, bias: bool = True) -> str:
     return text + f"\n{theirs}.bias | {ours}.shift" if bias else text
 
 
+BATCH_NORM = {
+    "weight": "scale",
+    "bias": "shift",
+    "running_mean": "mean",
+    "running_var": "variance",
+    "num_batches_tracked": "count",
+}
+
+
+def batch_norm(theirs: str, ours: str) -> str:
+    """A BatchNorm with its running statistics."""
+    return "".join(f"\n{theirs}.{name} | {ours}.{own}" for name, own in BATCH_NORM.items())
+
+
+def convolved(theirs: str, ours: str, names: str = "convolution normalization") -> str:
+    """A convolution without bias and its batch norm."""
+    convolution, name = names.split()
+    text = f"\n{theirs}.{convolution}.weight | {ours}.convolution.weight | d c p q -> p q c d"
+    return text + batch_norm(f"{theirs}.{name}", f"{ours}.norm")
+
+
 def attention(theirs: str, ours: str, names: str = "q k v o", bias: bool = True) -> str:
     """Query, key, value and output projections, each a Linear of its own."""
     q, k, v, out = names.split()

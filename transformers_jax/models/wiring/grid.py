@@ -41,8 +41,17 @@ class GridNetwork(Network):
     @by_name
     def forward(self, **arguments: Any) -> Output:
         out = super().forward(**arguments)
-        fields = self.shaped(dict(out), self.sizes(np.shape(arguments["pixel_values"])))
+        sizes = self.sizes(np.shape(arguments["pixel_values"]))
+        fields = self.shaped(self.with_maps(dict(out), sizes), sizes)
         return Output(loss_terms=out.loss_terms, **fields)
+
+    def with_maps(self, fields: dict[str, Any], sizes: Sizes) -> dict[str, Any]:
+        """The fields, of a backbone's with tokens of some stages."""
+        if (maps := fields.get("feature_maps")) is None:
+            return fields
+        head: Any = self.head
+        pairs = zip(maps, head.stages)
+        return {**fields, "feature_maps": tuple(as_image(x, sizes[n]) for x, n in pairs)}
 
     def shaped(self, fields: dict[str, Any], sizes: Sizes) -> dict[str, Any]:
         """The fields of the output, of those with tokens: a hook of families."""
@@ -62,6 +71,13 @@ class MapNetwork(GridNetwork):
             fields = {**fields, "hidden_states": hidden}
         if (last := fields.get("last_hidden_state")) is not None:
             fields = {**fields, "last_hidden_state": as_image(last, sizes[-1])}
+        return fields
+
+
+class TokenMaps(GridNetwork):
+    """The same of a backbone whose hidden states stay tokens (Swin V2)."""
+
+    def shaped(self, fields, sizes):
         return fields
 
 

@@ -34,6 +34,7 @@ from transformers_jax.nn.head.images import ClassAndPatches as ClassAndPatches
 from transformers_jax.nn.head.images import Distilled as Distilled
 from transformers_jax.nn.head.images import FeatureMaps as FeatureMaps
 from transformers_jax.nn.head.images import MaskedImage as MaskedImage
+from transformers_jax.nn.head.images import StageMaps as StageMaps
 from transformers_jax.nn.head.images import VisualTokens as VisualTokens
 from transformers_jax.nn.head.matching import ImageTextMatching as ImageTextMatching
 from transformers_jax.nn.head.pretraining import LanguageModel as LanguageModel
@@ -42,3 +43,5 @@ from transformers_jax.nn.head.pretraining import Pretraining as Pretraining
 from transformers_jax.nn.head.pretraining import ReplacedTokens as ReplacedTokens
 from transformers_jax.nn.head.pretraining import binary_cross_entropy as binary_cross_entropy
 from transformers_jax.nn.head.quantized import QuantizedPretraining as QuantizedPretraining
+from transformers_jax.nn.head.segmentation import Auxiliary as Auxiliary
+from transformers_jax.nn.head.segmentation import Segmentation as Segmentation

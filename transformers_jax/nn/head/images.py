@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
+from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, wide
 from transformers_jax.inputs import labels as check
 from transformers_jax.inputs.arguments import readable
 from transformers_jax.nn.grid import Grid
-from transformers_jax.nn.head.base import Dense, Head, HeadInputs, loss_of, scored
+from transformers_jax.nn.head.base import Dense, Head, HeadFlops, HeadInputs, loss_of, scored
 from transformers_jax.nn.head.classify import SequenceClassification
+from transformers_jax.nn.image.pyramid import Neck
 from transformers_jax.nn.loss import IGNORED
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.pooling import pool
@@ -146,6 +148,7 @@ class FeatureMaps(Head):
         stages: by their numbers, 0 being what enters the first layer: whether the final norm is
             applied to them.
         reshaped: False: they stay tokens [B T D], those in front included unless `patches_only`.
+        neck: makes a pyramid of four maps [B h w D].
     """
 
     labels = ()
@@ -158,12 +161,21 @@ class FeatureMaps(Head):
         patch: Grid,
         reshaped: bool,
         patches_only: bool = False,
+        neck: Neck | None = None,
     ):
+        self.neck = neck
         self.stages, self.front, self.patch = tuple(stages.items()), front, patch
         self.reshaped, self.patches_only = reshaped, patches_only
 
     def __call__(self, x, inputs):
-        return {"feature_maps": tuple(self.maps(inputs))}
+        maps = tuple(self.maps(inputs))
+        if self.neck is not None:
+            levels = self.neck([jnp.moveaxis(each, 1, -1) for each in maps])
+            maps = tuple(jnp.moveaxis(each, -1, 1) for each in levels)
+        return {"feature_maps": maps}
+
+    def flops(self, tokens, table):
+        return HeadFlops(0.0 if self.neck is None else self.neck.flops(tokens - self.front))
 
     def maps(self, inputs: HeadInputs) -> Iterator[Float[Array, "B ..."]]:
         """The states of each stage."""
@@ -179,3 +191,26 @@ class FeatureMaps(Head):
             if self.reshaped:
                 tokens = rearrange(tokens, "b (h w) d -> b d h w", h=rows)
             yield tokens
+
+
+class StageMaps(Head):
+    """The states of some stages, which the network makes images of (`models.wiring.grid`).
+
+    Args:
+        widths: of the stages, by their numbers, 0 being what enters the first.
+        norm: of each.
+    """
+
+    labels = ()
+    collects = frozenset({"hidden"})
+
+    def __init__(self, widths: Mapping[int, int], norm: spec.Norm | None):
+        self.stages = tuple(widths)
+        norms = () if norm is None else [Norm(norm, width) for width in widths.values()]
+        self.norms = nnx.List(norms)
+
+    def __call__(self, x, inputs):
+        states = [inputs.hidden[number] for number in self.stages]
+        if self.norms:
+            states = [norm(each) for norm, each in zip(self.norms, states)]
+        return {"feature_maps": tuple(states)}
