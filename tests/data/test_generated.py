@@ -1,5 +1,6 @@
 """Tables that are made on the spot: the same on every call, with splits that share nothing."""
 
+import shutil
 import sys
 import unicodedata
 
@@ -22,7 +23,10 @@ def plain(record):
     return {**record, **arrays}
 
 
-@pytest.mark.parametrize("name", TABLES)
+HERE = [name for name in TABLES if name != "spoken_digits" or shutil.which("espeak-ng")]
+
+
+@pytest.mark.parametrize("name", HERE)
 def test_a_table_is_the_same_again_and_its_splits_share_no_record(name):
     made = lambda: {split: [*map(plain, TABLES[name](split))] for split in SPLITS}
     tables = made()

@@ -137,6 +137,8 @@ class Inspect:
     """the text as token ids, such as '5 17 3'"""
     target: DisallowNone[str | None] = None
     """what the decoder of an encoder-decoder reads"""
+    audio: DisallowNone[str | None] = None
+    """draw this recording as the model hears it, and where in it each of its tokens is"""
     json: bool = False
     """the description as JSON"""
 
@@ -155,7 +157,7 @@ class Inspect:
             print(to_json(description))
         else:
             tables.show(description, tables.console())
-        if self.out or self.text is not None or self.ids is not None:
+        if self.out or self.audio or self.text is not None or self.ids is not None:
             name = Path(self.model).resolve().name.split(".")[0]
             for path in self.draw(source, Path(self.out or f"inspect-{name}")):
                 print(f"wrote {path}", file=sys.stderr if self.json else sys.stdout)
@@ -175,6 +177,8 @@ class Inspect:
 
         config, weights = find_config(source, ignore=self.ignore, head=self.head)
         head = head_of(config, self.head)
+        if self.audio is not None:
+            return self.draw_audio(weights, out)
         if self.text is None and self.ids is None:
             return pictures.draw_graphs(Plan(config, head).build(), out)
         head = "none" if head == "multiple_choice" else head
@@ -207,6 +211,18 @@ class Inspect:
         title = f"{Path(self.model).name} ({config.model_type})"
         graphs = pictures.draw_graphs(model, out, labels)
         return [*graphs, *pictures.draw_maps(fields, out, labels, title)]
+
+    def draw_audio(self, weights: Any, out: Path) -> list[Path]:
+        """What the model hears of a recording, as PNG files."""
+        import transformers_jax as tj
+        from transformers_jax.inspection.sounds import draw_sound
+
+        if self.text is not None or self.ids is not None:
+            raise ValueError("--audio and --text exclude each other; give one of them")
+        if weights is None:
+            raise ValueError("--audio needs the weights of a model: name its directory")
+        processor = tj.load_processor(weights)
+        return draw_sound(tj.from_pretrained(weights, head=self.head), processor, self.audio, out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ description.py   the facts about a model and its file, as a plain record
 words.py         layers, positions and masks in words
 tables.py        that record on a terminal
 pictures.py      graphs of attention, and attention maps, as PNG
+sounds.py        what a model hears of a recording, and where its tokens are, as PNG
 conversion.py    a checkpoint written anew, and what changed by it
 environment.py   versions, devices and folders, for bug reports
 """

@@ -38,16 +38,30 @@ def token_times(
     """
     if not tokens:
         return np.zeros(0)
+    matrix = attention_of(model, states, prompt, tokens, heads, places, width)
+    spread = matrix.std(axis=1, keepdims=True)
+    matrix = (matrix - matrix.mean(axis=1, keepdims=True)) / np.where(spread == 0, 1, spread)
+    token, place = warp(-median_filter(matrix, SMOOTHED).mean(axis=0))
+    return place[np.flatnonzero(np.diff(token, prepend=-1))].astype(np.float64)
+
+
+def attention_of(
+    model: Any,
+    states: Any,
+    prompt: Sequence[int],
+    tokens: Sequence[int],
+    heads: Sequence[tuple[int, int]],
+    places: int,
+    width: int,
+) -> Float[np.ndarray, "H T S"]:
+    """How much each token attends to each state of the encoder, by some heads; arguments are those
+    of `token_times`."""
     ids = np.zeros((1, width), np.int32)
     ids[0, : len(prompt) + len(tokens)] = [*prompt, *tokens]
     out = model(encoder_outputs=states, decoder_input_ids=ids, output_attentions=True)
     rows = slice(len(prompt), len(prompt) + len(tokens))
     weights = jnp.stack([out.cross_attentions[layer][0, head] for layer, head in heads])
-    matrix = np.asarray(weights, np.float64)[:, rows, :places]
-    spread = matrix.std(axis=1, keepdims=True)
-    matrix = (matrix - matrix.mean(axis=1, keepdims=True)) / np.where(spread == 0, 1, spread)
-    token, place = warp(-median_filter(matrix, SMOOTHED).mean(axis=0))
-    return place[np.flatnonzero(np.diff(token, prepend=-1))].astype(np.float64)
+    return np.asarray(weights, np.float64)[:, rows, :places]
 
 
 def median_filter(x: Float[np.ndarray, "... T"], width: int) -> Float[np.ndarray, "... T"]:

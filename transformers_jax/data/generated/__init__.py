@@ -12,6 +12,7 @@ facts.py       contexts about invented people, and questions
 dates.py       dates as people write them, and as ISO 8601 does
 numbers.py     numbers in words and in digits
 docstrings.py  functions, and the first lines of their docstrings
+spoken.py      digits as espeak-ng speaks them
 tones.py       numbers as they are dialled and letters in Morse code, as sound in noise
 preferences.py docstrings.py's, each with a line that is preferred and one that is not
 glyphs.py      characters as pictures, and their names in Unicode
@@ -135,6 +136,12 @@ def _digits(split: str) -> list[dict[str, Any]]:
     return digits.records(split)
 
 
+def _spoken_digits(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import spoken
+
+    return spoken.digits(split)
+
+
 TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "packages": _packages,
     "entities": _entities,
@@ -147,6 +154,7 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "preferences": _preferences,
     "dtmf": _dtmf,
     "morse": _morse,
+    "spoken_digits": _spoken_digits,
     "glyphs": _glyphs,
     "digits": _digits,
 }
