@@ -1,0 +1,44 @@
+"""Handwritten digits of 8 x 8 pixels, by a ConvNeXt.
+
+Source:    our own: a ConvNeXt of two stages, drawn from the seed.
+Command:   python -m train.finetune configs/vision/digits_convnext.py
+           python -m train.evaluate --model runs/digits_convnext --data 'generated:digits[test]'
+Data:      generated:digits, the digits of scikit-learn (extra `eval`): 1,797 of 13 people, split by
+           the hash of the picture, so that digits of one hand are on both sides.
+Hardware:  two CPU cores, shared with other processes.
+Time:      117 s of processor time from start to report, for 102 thousand parameters.
+Result:    99.4% of the 174 digits of the test split, 96.8% of the validation split, by which the
+           best step was chosen; 2026-11-30, Python 3.11.
+"""
+
+from transformers_jax.data.augment.settings import Augment
+from transformers_jax.data.config import Table
+from transformers_jax.models.convnext import ConvNextConfig
+from transformers_jax.optim import AdamW, Cosine
+from transformers_jax.tasks import ImageClassification
+from transformers_jax.training.config import Evaluation, Sample, TrainConfig
+
+
+def config() -> TrainConfig:
+    """The run."""
+    return TrainConfig(
+        model=ConvNextConfig(
+            image_size=8,
+            num_channels=1,
+            patch_size=1,
+            num_stages=2,
+            depths=(2, 2),
+            hidden_sizes=(32, 64),
+        ),
+        objective=ImageClassification(augment=Augment(crop=(0.7, 1.0)), smoothing=0.1),
+        data=Table(train="generated:digits", batch=64),
+        optimizer=AdamW(
+            peak=2e-3, schedule=Cosine(warmup=0.1, final=0.0), weight_decay=0.05, b2=0.99
+        ),
+        epochs=25,
+        evaluation=Evaluation(batches=10, every=100),
+        sample=Sample(count=0),
+        keep_best=True,
+        save_every=100,
+        out="runs/digits_convnext",
+    )
