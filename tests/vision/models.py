@@ -45,16 +45,16 @@ def config_of(kind):
         names = dict(enumerate(("cat", "dog", "red fox")))
         return tj.ViTConfig(**IMAGE).replace(id2label=names)
     if kind == "clip":
-        text = dict(vocab_size=12, max_position_embeddings=16, eos_token_id=2, pad_token_id=0)
+        text = dict(vocab_size=14, max_position_embeddings=16, eos_token_id=2, pad_token_id=0)
         towers = tj.CLIPTextConfig(**SIZES, **text), tj.CLIPVisionConfig(**IMAGE)
         return tj.CLIPConfig(text_config=towers[0], vision_config=towers[1], projection_dim=8)
     if kind == "blip":
-        text = dict(vocab_size=12, max_position_embeddings=20, bos_token_id=1, sep_token_id=2)
+        text = dict(vocab_size=14, max_position_embeddings=20, bos_token_id=1, sep_token_id=2)
         towers = tj.BlipTextConfig(**SIZES, **text), tj.BlipVisionConfig(**IMAGE)
         return tj.BlipConfig(text_config=towers[0], vision_config=towers[1])
     if kind == "described":
         options = dict(n_positions=20, n_embd=16, n_layer=1, n_head=2, add_cross_attention=True)
-        decoder = tj.GPT2Config(vocab_size=12, **options)
+        decoder = tj.GPT2Config(vocab_size=14, **options)
         ends = dict(decoder_start_token_id=1, eos_token_id=2, pad_token_id=0)
         return tj.VisionEncoderDecoderConfig(encoder=tj.ViTConfig(**IMAGE), decoder=decoder, **ends)
     ids = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
@@ -85,7 +85,7 @@ def config_of(kind):
             **SIZES, vocab_size=14, vision_config=vision, perceiver_config=resampler,
             use_resampler=True, alpha_initializer="ones", **ids,
         )  # fmt: skip
-    options = dict(vocab_size=12, num_key_value_heads=2, max_position_embeddings=32)
+    options = dict(vocab_size=14, num_key_value_heads=2, max_position_embeddings=32)
     return tj.LlavaConfig(
         vision_config=tj.CLIPVisionConfig(**IMAGE),
         text_config=tj.LlamaConfig(**SIZES, **options, eos_token_id=2, pad_token_id=0),

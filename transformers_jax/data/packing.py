@@ -22,7 +22,7 @@ Row = list[Example]
 Batch = dict[str, Any]
 
 BUCKETS = 8  # widths that the rows of `bucketed` may have: multiples of an eighth
-NOBODY = -1  # the document of padding
+NOBODY = -1  # the document, and the picture, of padding
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,8 @@ def assemble(rows: Sequence[Row], layout: Layout, like: Row | None = None) -> Ba
 def _fill(sides: list[list[dict]], names: Mapping[str, np.ndarray], width: int, pad: int) -> Batch:
     """Arrays [B T] (of candidates, [B C T]) by name: the examples of a row behind one another,
     padded to one width."""
-    arrays, fills = {}, {"labels": IGNORED, "token_type_ids": 0, "attention_mask": 0}
+    fills = {"labels": IGNORED, "token_type_ids": 0, "attention_mask": 0, "image_number": NOBODY}
+    arrays = {}
     for name, value in names.items():
         shape = value.shape[:-1]
         arrays[name] = np.full((len(sides), *shape, width), fills.get(name, pad), np.int32)

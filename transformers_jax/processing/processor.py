@@ -306,3 +306,14 @@ def _rule(described: Described, images: ImageProcessor | None) -> Rule:
     if make is None and described.processor is None:
         make = RULES.get(described.model_type or "", ("", None))[1]
     return rules.Plain() if make is None else make(described, images)
+
+
+def rule_of(model: Any, processor: Processor) -> Rule:
+    """Where texts of a model get the tokens of pictures, by its config and the processor's files.
+
+    Raises:
+        ValueError: neither says how many tokens a picture has.
+    """
+    own = dict(processor.files.get(PROCESSOR, {}))
+    described = Described(None, None, False, own, None, model.to_dict(), {})
+    return _rule(described, processor.image_processor)

@@ -18,7 +18,13 @@ from transformers_jax.processing.image.processor import image_processor
 from transformers_jax.processing.image.sizes import size_dict
 from transformers_jax.processing.image.timm import KIND
 from transformers_jax.processing.image.types import BICUBIC, OF_MODELS, settings_of
-from transformers_jax.processing.processor import Processor, load_processor
+from transformers_jax.processing.processor import (
+    CLIP_TOWER,
+    RULES,
+    Processor,
+    load_processor,
+    rule_of,
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,30 @@ def new_processor(
             )
         file["size"] = {"height": edges[0], "width": edges[1]}
     file |= {name: list(value) for name, value in (settings or {}).items()}
-    return Processor(image_processor(file), None, files={PREPROCESSOR: file})
+    files: dict[str, Any] = {PREPROCESSOR: file}
+    if said := said_of_texts(model):
+        files[PROCESSOR] = said
+    new = Processor(image_processor(file), None, files=files)
+    return replace(new, rule=rule_of(model, new))
+
+
+def said_of_texts(model: FamilyConfig) -> dict[str, Any]:
+    """What processor_config.json says of a model whose texts have the tokens of pictures; {} of
+    others."""
+    if model.model_type not in RULES:
+        return {}
+    reads = vision_of(model)
+    said: dict[str, Any] = {"processor_class": RULES[model.model_type][0]}
+    if model.model_type == "llava":
+        whole = model.vision_feature_select_strategy  # type: ignore[attr-defined]
+        front = int(reads.model_type == CLIP_TOWER)
+        said |= {"patch_size": reads.patch_size, "vision_feature_select_strategy": whole}
+        said |= {"num_additional_image_tokens": front}
+    if model.model_type == "paligemma":
+        said["image_seq_length"] = (reads.image_size // reads.patch_size) ** 2
+    if model.model_type == "blip-2":
+        said["num_query_tokens"] = model.num_query_tokens  # type: ignore[attr-defined]
+    return said
 
 
 def vision_of(model: FamilyConfig) -> Any:

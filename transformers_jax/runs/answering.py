@@ -32,7 +32,7 @@ from transformers_jax.processing.processor import Processor
 from transformers_jax.processing.readers import Readers
 from transformers_jax.runs.recipe import settings_of
 from transformers_jax.runs.sampling import Sampling, check_written
-from transformers_jax.tasks import TASKS, FewShot, Reranking, Task, Transcription
+from transformers_jax.tasks import TASKS, Captioning, FewShot, Reranking, Task, Transcription
 from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Answers, in_order
 from transformers_jax.tasks.corpus import UNIT, TaskCorpus, TaskPart, limited, with_lengths
@@ -162,7 +162,7 @@ def opened(
             raise ValueError(f"task {task!r} is none of {', '.join(TASKS)}")
         task = TASKS[task]()
     own = config.objective if config is not None and isinstance(config.objective, Task) else None
-    chosen: Any = task or own or _of_head(model)
+    chosen: Any = (task or own or _of_head(model)).of_family(model.config)
     data = config.data if config is not None and isinstance(config.data, Table) else Table()
     data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
     data = chosen.tabled(data)
@@ -244,8 +244,8 @@ def _of_head(model: Model) -> Task:
     problem = PROBLEMS.get(model.config.problem_type or "")
     if classifies(model):
         return FewShot()
-    if Transcription.trains(model):
-        return Transcription()
+    if fitting := [own for own in (Transcription, Captioning) if own.trains(model)]:
+        return fitting[0]()
     head = "embedding" if isinstance(model.plan, EmbeddingPlan) else model.plan.head
     for name, task in TASKS.items():
         if head == task.head and (problem is None or name == problem):

@@ -25,6 +25,9 @@ image_classes.py  ImageClassification: of pictures
 image_text.py   ImageTextPairs: pictures and texts that find each other
 sounds.py       how a task reads the recordings of a table
 transcription.py  Transcription: the text of recordings, token by token
+image_pretraining.py  ImagePretraining: hidden patches of pictures
+captions.py     how pictures and texts become rows of what writes
+captioning.py   Captioning: texts about pictures
 speech.py       CTC: the text of recordings, frame by frame
 speech_pretraining.py  SpeechPretraining: hidden frames of recordings
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
@@ -35,12 +38,14 @@ its examples come from records, and its evaluation compares answers with referen
 
 from transformers_jax.tasks.answers import QuestionAnswering as QuestionAnswering
 from transformers_jax.tasks.base import Task as Task
+from transformers_jax.tasks.captioning import Captioning as Captioning
 from transformers_jax.tasks.choices import MultipleChoice as MultipleChoice
 from transformers_jax.tasks.distillation import Distillation as Distillation
 from transformers_jax.tasks.dpo import DPO as DPO
 from transformers_jax.tasks.embedding import Embedding as Embedding
 from transformers_jax.tasks.few_shot import FewShot as FewShot
 from transformers_jax.tasks.image_classes import ImageClassification as ImageClassification
+from transformers_jax.tasks.image_pretraining import ImagePretraining as ImagePretraining
 from transformers_jax.tasks.image_text import ImageTextPairs as ImageTextPairs
 from transformers_jax.tasks.instructions import Instruction as Instruction
 from transformers_jax.tasks.reranking import Reranking as Reranking
@@ -72,6 +77,8 @@ TASKS: dict[str, type[Task]] = {
     "translation": Translation,
     "image_text": ImageTextPairs,
     "transcription": Transcription,
+    "captioning": Captioning,
+    "image_pretraining": ImagePretraining,
     "ctc": CTC,
     "speech_pretraining": SpeechPretraining,
 }

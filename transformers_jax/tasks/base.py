@@ -140,6 +140,14 @@ class Task(Settings):
                 )
         return columns
 
+    def of_family(self, family: FamilyConfig) -> Task:
+        """This task, as models of a family do it."""
+        return self
+
+    def added_tokens(self, family: FamilyConfig) -> tuple[str, ...]:
+        """Special tokens that a tokenizer which is learned for such a model has besides."""
+        return ()
+
     def tabled(self, data: Table) -> Table:
         """The settings of a table as this task has them."""
         return data

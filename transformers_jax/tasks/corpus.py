@@ -111,8 +111,11 @@ def tables_of(data: Table, task: Task) -> dict[str, Records]:
     return read_tables(data, names) if names else read_tables(data)
 
 
-def learn_tokenizer(data: Table, task: Task, train: Records) -> Tokenizer:
-    """A tokenizer of the kind `data.tokenizer`, from the texts that a task reads.
+def learn_tokenizer(
+    data: Table, task: Task, train: Records, added: tuple[str, ...] = ()
+) -> Tokenizer:
+    """A tokenizer of the kind `data.tokenizer`, from the texts that a task reads, with these
+    special tokens `added`.
 
     Raises:
         ValueError: as of `train_tokenizer`; a column that is needed is not found.
@@ -127,7 +130,10 @@ def learn_tokenizer(data: Table, task: Task, train: Records) -> Tokenizer:
         one for name in read for one in (name, *name.split(","))
     ]  # several have commas between
     texts = [text for name in names for one in train.records for text in _texts(one.get(name))]
-    return task.learned_tokenizer(data.tokenizer, texts, data.vocab_size)
+    tokenizer = task.learned_tokenizer(data.tokenizer, texts, data.vocab_size)
+    if added:
+        tokenizer.add_special_tokens({"additional_special_tokens": [*added]})
+    return tokenizer
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -21,6 +21,7 @@ from transformers_jax.data.pictures import Picture, in_column
 from transformers_jax.data.tables import Records
 from transformers_jax.json_files import errors_of
 from transformers_jax.models.base import Model
+from transformers_jax.models.shared.interleaved import ImagesEmbedder
 from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives.example import Example
 from transformers_jax.processing.image.steps import Normalize, Rescale, Resize
@@ -175,13 +176,17 @@ def tokens_of(model: Model, arguments: Mapping[str, np.ndarray]) -> int:
         ValueError: it does not read one of this size.
     """
     definition, values = split(model)
-    rows = {name: np.asarray(array)[None] for name, array in arguments.items()}
     reader: Any = model
-    reader.last.embed.check(rows)
+    name = next((n for n, one in reader.towers.items() if PIXELS in one.embed.raw), None)
+    if name is None:
+        raise ValueError(f"{model.config.model_type} reads no pictures")
+    nested = isinstance(reader.towers[name].embed, ImagesEmbedder)
+    rows = {n: np.asarray(array)[(None,) * (1 + nested)] for n, array in arguments.items()}
+    reader.towers[name].embed.check({**rows, "key": jax.random.key(0)})  # hides patches (MAE)
 
     def embed(values: Any, rows: Any) -> Any:
-        tower: Any = merge(definition, values)
-        return tower.last.embed(rows, dtype=jnp.dtype("float32")).x
+        whole: Any = merge(definition, values)
+        return whole.towers[name].embed(rows, dtype=jnp.dtype("float32")).x
 
     return int(jax.eval_shape(embed, values, rows).shape[1])
 

@@ -159,6 +159,8 @@ class TrainConfig(Settings):
         for name in ("batch_warmup", "length_warmup"):
             check_stages(name, getattr(self, name))
         Spikes(self.on_spike, self.spike_deviations)  # which checks them
+        if isinstance(self.objective, Task):
+            object.__setattr__(self, "objective", self.objective.of_family(self.model))
         if isinstance(self.data, Table) != isinstance(self.objective, Task):
             wanted = "a Table" if isinstance(self.objective, Task) else "Data"
             raise ValueError(

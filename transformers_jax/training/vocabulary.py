@@ -16,6 +16,7 @@ from transformers_jax.data.tokenizers import KINDS, Tokenizer, has_tokenizer, lo
 from transformers_jax.models.composite import with_words, words_of
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.objectives import Vocabulary
+from transformers_jax.processing.placeholders import IMAGE, token_id
 from transformers_jax.tasks import Task
 from transformers_jax.tasks.corpus import learn_tokenizer
 from transformers_jax.training.config import TrainConfig
@@ -61,7 +62,8 @@ def task_tokenizer(config: TrainConfig, begun: Path | None, train: Records) -> T
     if learns_tokenizer(config):
         assert isinstance(config.data, Table)
         assert isinstance(config.objective, Task)
-        return learn_tokenizer(config.data, config.objective, train)
+        added = config.objective.added_tokens(config.model)
+        return learn_tokenizer(config.data, config.objective, train, added)
     return of_languages(tokenizer_of(config), config.objective)
 
 
@@ -95,7 +97,21 @@ def model_for(config: TrainConfig, tokenizer: Tokenizer) -> FamilyConfig:
     if learns_tokenizer(config):
         names = special_ids(config, tokenizer.vocabulary().special)
         model = with_words(model, vocab_size=tokenizer.max_id + 1, **names)
+        if model.PARTS and config.objective.learns_labels:  # type: ignore[union-attr]
+            model = _of_a_writer(model, tokenizer, names)
     return with_padding(model, tokenizer)
+
+
+def _of_a_writer(
+    model: FamilyConfig, tokenizer: Tokenizer, names: Mapping[str, int | None]
+) -> FamilyConfig:
+    """The config of a model of several parts that writes: as a whole it has the special tokens as
+    well, and the token in whose places pictures stand."""
+    if hasattr(words_of(model), "sep_token_id"):  # with which BLIP ends a text
+        model = with_words(model, sep_token_id=names["eos_token_id"])
+    if hasattr(model, "image_token_index"):
+        model = model.replace(image_token_index=token_id(tokenizer, IMAGE))
+    return model.replace(**names)
 
 
 def with_padding(model: FamilyConfig, tokenizer: Tokenizer) -> FamilyConfig:

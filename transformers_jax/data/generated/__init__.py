@@ -17,6 +17,7 @@ tones.py       numbers as they are dialled and letters in Morse code, as sound i
 preferences.py docstrings.py's, each with a line that is preferred and one that is not
 glyphs.py      characters as pictures, and their names in Unicode
 digits.py      handwritten digits as pictures
+two_pictures.py  two shapes, and a question about one of them
 """
 
 from __future__ import annotations
@@ -142,6 +143,18 @@ def _spoken_digits(split: str) -> list[dict[str, Any]]:
     return spoken.digits(split)
 
 
+def _two_pictures(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import two_pictures
+
+    return two_pictures.records(split)
+
+
+def _two_pictures_swapped(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import two_pictures
+
+    return two_pictures.records(split, swapped=True)
+
+
 TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "packages": _packages,
     "entities": _entities,
@@ -157,5 +170,7 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "spoken_digits": _spoken_digits,
     "glyphs": _glyphs,
     "digits": _digits,
+    "two_pictures": _two_pictures,
+    "two_pictures_swapped": _two_pictures_swapped,
 }
 """The tables by name; the module of each is imported when it is made."""

@@ -1,0 +1,94 @@
+"""Hidden patches of pictures: which are hidden, what the loss is of, and what is refused."""
+
+import jax
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from transformers_jax.data.config import Table
+from transformers_jax.data.tables import of_python
+from transformers_jax.processing.readers import new_processor
+from transformers_jax.tasks import ImagePretraining
+from transformers_jax.tasks.image_pretraining import hidden_patches
+from transformers_jax.tasks.rows import Form
+
+SIZES = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+IMAGE = dict(image_size=8, patch_size=2, num_channels=1)
+DECODER = dict(
+    decoder_hidden_size=8,
+    decoder_num_attention_heads=2,
+    decoder_num_hidden_layers=1,
+    decoder_intermediate_size=8,
+)
+
+
+def batch(number, size=8):
+    pixels = np.random.default_rng(0).normal(size=(3, 1, size, size)).astype(np.float32)
+    return {"pixel_values": pixels, "number": np.array(number, np.int32)}
+
+
+@pytest.fixture(scope="module")
+def autoencoder():
+    config = tj.ViTMAEConfig(**SIZES, **IMAGE, **DECODER, norm_pix_loss=True)
+    return tj.from_config(config, head="pretraining", key=jax.random.key(0))
+
+
+def test_whole_squares_are_hidden_and_others_for_another_key():
+    hidden = lambda n: hidden_patches(jax.random.key(n), 5, (6, 9), (2, 3), 0.6)
+    found = np.asarray(hidden(0)).reshape(5, 3, 2, 3, 3)
+    assert (found == found[:, :, :1, :, :1]).all()  # a square is hidden whole
+    assert (found.sum((1, 2, 3, 4)) == 6 * 6).all()  # 6 of 9 squares, of 6 patches each
+    np.testing.assert_array_equal(hidden(0), hidden(0))
+    assert (np.asarray(hidden(0)) != np.asarray(hidden(1))).any()
+
+
+def test_the_loss_is_the_models_and_rows_that_fill_a_batch_count_nothing(autoencoder):
+    task = ImagePretraining().of_family(autoencoder.config)
+    whole = batch([0, 1, 2])
+    drawn = jax.random.split(jax.random.key(0))[0]
+    loss, figures = task.minimise(autoencoder, whole, None)
+    given = task.given(autoencoder, whole, drawn)
+    np.testing.assert_allclose(loss, autoencoder(**given).loss, rtol=1e-5)
+    total, count = task.measure(autoencoder, batch([0, 1, -100]))[0]["loss"]
+    assert count == 2 * 12  # of 16 patches, three quarters
+    assert float(total) < float(figures["loss"][0])
+
+
+def test_other_patches_are_hidden_in_each_step_and_the_same_in_evaluations(autoencoder):
+    task = ImagePretraining().of_family(autoencoder.config)
+    losses = [
+        float(task.minimise(autoencoder, batch([0, 1, 2]), jax.random.key(n))[0]) for n in (1, 1, 2)
+    ]
+    assert losses[0] == losses[1] != losses[2]
+    first, second = (task.measure(autoencoder, batch([0, 1, 2]))[0]["loss"] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_simmim_hides_patches_of_rows_that_are_pictures():
+    config = tj.ViTConfig(**SIZES, **IMAGE, encoder_stride=2)
+    model = tj.from_config(config, head="masked_image_modeling", key=jax.random.key(0))
+    task = ImagePretraining(unit=4).of_family(config)
+    assert (task.method, task.head) == ("simmim", "masked_image_modeling")
+    given = task.objective.inputs(model, batch([0, 1, -100]))[0]
+    model.check(given)
+    assert np.asarray(given["bool_masked_pos"]).sum(1).tolist() == [12, 12, 0]
+
+
+def test_a_table_is_read_without_labels_or_a_tokenizer(autoencoder):
+    records = of_python("train", [{"image": np.eye(8, dtype=np.uint8) * 255}] * 3)
+    form = Form(
+        Table(), None, autoencoder.abstract(), {"image": "image"},
+        processor=new_processor(autoencoder.config),
+    )  # fmt: skip
+    task = ImagePretraining().of_family(autoencoder.config)
+    rows = task.read(form, records)
+    assert len(rows) == 3
+    assert rows.examples[0].once["pixel_values"].shape == (1, 8, 8)
+    with pytest.raises(ValueError, match=r"evaluate\(\) gives its loss"):
+        task.respond(autoencoder, batch([0, 1, 2]))
+
+
+@pytest.mark.parametrize("settings", [{"masked": 1.0}, {"masked": 0.0}, {"unit": 0}])
+def test_shares_and_sizes_that_are_none_are_refused(settings):
+    with pytest.raises(ValueError, match="lies between 0 and 1"):
+        ImagePretraining(**settings)
