@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import transformers_jax as tj
 from transformers_jax.models import load_config
@@ -139,3 +140,15 @@ def test_configs_of_timm_that_cannot_be_built_are_refused(tmp_path):
     mixer = tj.from_pretrained(CASES / "mlp-mixer")
     with pytest.raises(ValueError, match="those of the patches of 32 x 32; resize the images"):
         mixer(x=images(40, 32))
+
+
+def test_the_bias_that_layers_of_a_beit_backbone_share_is_read_by_its_older_name(tmp_path):
+    """Of the rows of a backbone PyTorch writes this one alone with the prefix; v4 had none."""
+    shared = "encoder.relative_position_bias.relative_position_bias_table"
+    folder = shutil.copytree(CASES / "beit-backbone", tmp_path / "older")
+    tensors = load_file(folder / "model.safetensors")
+    tensors[shared] = tensors.pop(f"beit.{shared}")
+    save_file(tensors, folder / "model.safetensors")
+    both = folder, CASES / "beit-backbone"
+    ours, theirs = (tj.functional(tj.from_pretrained(one))[1] for one in both)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)

@@ -24,6 +24,7 @@ from transformers_jax.tasks import ImageClassification
 from transformers_jax.tasks.images import pictures_of
 from transformers_jax.tasks.rows import Form
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig
+from transformers_jax.training.exported import is_model
 from transformers_jax.training.metrics import read
 
 PIL = pytest.importorskip("PIL.Image")
@@ -325,6 +326,7 @@ def test_the_classes_of_a_model_of_timm_are_in_its_file(tmp_path):
     model = tj.from_config(fitted, head="image_classification", key=jax.random.key(0))
     tj.save_pretrained(model, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["label_names"] == ["blue", "red"]
+    assert is_model(tmp_path / "config.json")  # which has no model_type
     assert tj.AutoConfig.from_pretrained(tmp_path).num_labels == 2
     assert dict(tj.AutoConfig.from_pretrained(tmp_path).id2label) in (
         {0: "blue", 1: "red"},

@@ -3,6 +3,7 @@ predict the visual tokens of hidden patches. Hugging Face model_type "beit"."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from transformers_jax.models.bert import MLP
@@ -201,6 +202,16 @@ encoder.{BIAS}.{BIAS}_table  | stack.score.table
             self.semantic_loss_ignore_index,
             self.initial,
         )
+
+    def table(self, head):
+        table = super().table(head)
+        if head != "backbone":
+            return table
+        # PyTorch writes and reads this row of a backbone alone with the prefix; v4 had none
+        older, today = f"encoder.{BIAS}.", f"{self.PREFIX}encoder.{BIAS}."
+        rows = (replace(row, theirs=row.theirs.replace(older, today)) for row in table.rows)
+        aliases = (*table.aliases, (f"^{re.escape(older)}", today))
+        return replace(table, rows=tuple(rows), aliases=aliases)
 
     def head_rows(self, head, tied):
         if head == "backbone":

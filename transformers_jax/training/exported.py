@@ -45,4 +45,4 @@ def exported_step(path: str) -> str:
 
 def is_model(path: Path) -> bool:
     """Whether a config.json is that of a model, not of a run."""
-    return not {"model_type", "module"}.isdisjoint(json_or_empty(path))
+    return not {"model_type", "module", "architecture"}.isdisjoint(json_or_empty(path))  # of timm
