@@ -5,9 +5,11 @@ Command:   python -m train.finetune configs/vision/glyphs_clip.py
            python -m train.evaluate --model runs/glyphs_clip --data 'generated:glyphs[test]'
 Data:      generated:glyphs; the 256 characters that are held out are new, the words of their names
            are known.
-Hardware:  two CPU cores.
-Time:      not measured yet.
-Result:    not measured yet.
+Hardware:  two CPU cores, shared with other processes.
+Time:      333 s of processor time from start to report, for 796 thousand parameters.
+Result:    recall@1 of 256 characters of the test split 0.52 from name to picture and 0.50 from
+           picture to name (recall@10 0.88 and 0.88); of the 256 of the validation split 0.43 and
+           0.45. By chance it is 0.004. 2026-11-30, Python 3.11, one run.
 """
 
 from transformers_jax.data.config import Table

@@ -2,7 +2,8 @@
 
 They are the 1,797 digits of the test set of UCI's "Optical Recognition of Handwritten Digits", by
 13 people. The copy in scikit-learn does not say who wrote which, so that splits are by the hash of
-the picture: digits of one hand are on both sides, and a figure is of known hands.
+the picture: digits of one hand are on both sides, and a figure is of known hands. A
+split by the order of the file, which may follow the writers, is harder.
 """
 
 from __future__ import annotations
