@@ -5,8 +5,8 @@ pictures whose folders are classes, tar shards or tfds:imagenet2012.
 
 Source:    Tolstikhin et al. 2021, "MLP-Mixer", section 3 and appendix B: 300 epochs in batches of
            4,096, learning rate 1e-3, 10,000 steps of warm-up, linear decay, weight decay 0.1,
-           gradients clipped at 1, RandAugment of 2 operations of
-           strength 15, mixup 0.5, stochastic depth 0.1.
+           gradients clipped at 1, RandAugment of 2 operations of strength 15, mixup 0.5,
+           stochastic depth 0.1.
 Differs:   all blocks are there in each step: without stochastic depth.
 Command:   python -m train.finetune configs/vision/mixer_b16.py --data.train FOLDER \\
                --data.validation FOLDER

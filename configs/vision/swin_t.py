@@ -5,9 +5,8 @@ pictures whose folders are classes, tar shards or tfds:imagenet2012.
 
 Source:    Liu et al. 2021, "Swin Transformer", section 4.1 and appendix A2.1: batches of 1,024,
            AdamW, learning rate 1e-3, 20 epochs of warm-up, cosine decay, weight decay 0.05,
-           gradients clipped at 5, stochastic depth 0.2; RandAugment of strength 9,
-           mixup 0.8, CutMix 1.0,
-           erasing 0.25, smoothing 0.1.
+           stochastic depth 0.2, RandAugment of strength 9, mixup 0.8, CutMix 1.0, erasing 0.25,
+           smoothing 0.1. Gradients are clipped at 5, as in the code that was released with it.
 Differs:   RandAugment is torchvision's, whose strength has no noise.
 Command:   python -m train.finetune configs/vision/swin_t.py --data.train FOLDER \\
                --data.validation FOLDER
