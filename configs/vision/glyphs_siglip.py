@@ -5,9 +5,11 @@ Command:   python -m train.finetune configs/vision/glyphs_siglip.py
            python -m train.evaluate --model runs/glyphs_siglip --data 'generated:glyphs[test]'
 Data:      generated:glyphs; the 256 characters that are held out are new, the words of their names
            are known.
-Hardware:  two CPU cores.
-Time:      not measured yet.
-Result:    not measured yet.
+Hardware:  two CPU cores, shared with other processes.
+Time:      349 s of processor time from start to report, for 913 thousand parameters.
+Result:    recall@1 of 256 characters of the test split 0.67 from name to picture and 0.60 from
+           picture to name (recall@10 0.90 and 0.91); of the 256 of the validation split 0.58 and
+           0.59. By chance it is 0.004. 2026-11-30, Python 3.11, one run.
 """
 
 from transformers_jax.data.config import Table

@@ -225,6 +225,8 @@ def padded(rows: list[dict[str, Any]], width: int, side: str = "right") -> dict[
 def batch(case: Case) -> dict[str, Any]:
     """Rows of different lengths, padded on the right."""
     rows = [row(case.rows, length, number) for number, length in enumerate(LENGTHS)]
+    if case.rows in FIXED:
+        return {name: np.stack([one[name] for one in rows]) for name in rows[0]}
     return padded(rows, max(LENGTHS))
 
 

@@ -78,7 +78,7 @@ def _has_vocabulary(config: TrainConfig) -> bool:
     """Whether the model has the vocabulary that its objective needs; where a task reads text beside
     something else, a part of the model may have it."""
     if not isinstance(config.objective, Task):
-        return hasattr(config.model, "vocab_size")
+        return any(field.name == "vocab_size" for field in dataclasses.fields(config.model))
     parts = [getattr(config.model, field.name) for field in dataclasses.fields(config.model)]
     parts = [one for one in parts if isinstance(one, FamilyConfig)]
     known = any(hasattr(one, "vocab_size") for one in (config.model, *parts))
