@@ -4,6 +4,7 @@ import shutil
 import sys
 import unicodedata
 
+import jax
 import numpy as np
 import pytest
 
@@ -19,8 +20,7 @@ from transformers_jax.json_files import json_text
 
 def plain(record):
     """A record whose arrays are texts."""
-    arrays = {n: x.tobytes().hex() for n, x in record.items() if isinstance(x, np.ndarray)}
-    return {**record, **arrays}
+    return jax.tree.map(lambda x: x.tobytes().hex() if isinstance(x, np.ndarray) else x, record)
 
 
 HERE = [name for name in TABLES if name != "spoken_digits" or shutil.which("espeak-ng")]

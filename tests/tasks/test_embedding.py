@@ -246,7 +246,7 @@ def loss_of(batch, accumulate, dropout=0.0, objective=CONTRASTIVE):
 
 def gradients(*arguments, **options):
     """(gradient, loss) of a batch, in so many micro-batches."""
-    grads, sums = jax.jit(loss_of(*arguments, **options).gradients)(parameters())
+    grads, sums, _ = jax.jit(loss_of(*arguments, **options).gradients)(parameters())
     return grads, float(sums["loss"][0] / sums["loss"][1])
 
 

@@ -166,7 +166,7 @@ class Transcription(Writing):
             if self.bands or self.stretches:
                 raise ValueError(
                     "bands and stretches are of spectra, and this encoder reads waveforms: its own "
-                    "settings hide frames, --model.encoder.mask-time-prob"
+                    "settings hide frames, mask_time_prob of its config"
                 )
             tower: Any = form.model
             spec = tower.towers["encoder"].embed.spec
