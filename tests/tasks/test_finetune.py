@@ -105,12 +105,12 @@ def test_predictions_and_figures_come_from_the_run_its_model_and_the_command(run
 
 
 def test_predictions_say_how_far_they_are_and_have_programs_of_a_few_widths(run, monkeypatch):
-    from transformers_jax.data import stream
+    from transformers_jax.data import evaluated
     from transformers_jax.runs import answering
 
     monkeypatch.setattr(answering, "TOGETHER", 64)
     widths, lines = set(), []
-    made = stream.evaluation_batches
+    made = evaluated.evaluation_batches
 
     def seen(part, where):
         batches = made(part, where)
