@@ -64,10 +64,11 @@ class Form:
         for model in (self.model, self.reference):
             if model is not None:
                 reading = model.reading
-                if reading.source_raw:  # rows are no tokens of the decoder
+                if reading.source_raw and "audio" in self.columns:  # rows are frames, not tokens
                     limits.append(reading.source_positions)
                     continue
-                positions = reading.source_positions if reading.source else None
+                source = reading.source_raw or reading.source
+                positions = reading.source_positions if source else None
                 limits.append(positions or reading.positions)
         return min((one for one in limits if one is not None), default=None)
 
