@@ -86,7 +86,12 @@ def test_the_caption_and_its_end_alone_are_learned(kind, models, table):
         assert read[-1] == ("\n" if kind == "paligemma" else PROMPTS[4])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# a prompt of Idefics in tj.caption says itself where the picture stands, and the tokenizer of this
+# BLIP-2 ends every text, also a prompt that a caption follows
+ALIKE = ("described", "llava", "blip", "blip_2_t5", "paligemma")
+
+
+@pytest.mark.parametrize("kind", ALIKE)
 @pytest.mark.slow
 def test_what_is_predicted_is_what_the_function_for_captions_writes(kind, models, table):
     asked = [{n: x for n, x in one.items() if n != "caption"} for one in table[:3]]
