@@ -12,7 +12,7 @@ from transformers_jax.models.shared.weight_rows import feed_forward, layer, norm
 from transformers_jax.models.wiring.grid import MapNetwork
 from transformers_jax.nn.embed import pair
 from transformers_jax.nn.feedforward import FeedForwardSpec, Mlp
-from transformers_jax.nn.image.convolve import depthwise
+from transformers_jax.nn.grouped_convolution import depthwise
 from transformers_jax.nn.image.merge import Shrink
 from transformers_jax.nn.image.stem import StemEmbedder, StemSpec
 from transformers_jax.nn.norm import Norm

@@ -12,6 +12,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, wide
 from transformers_jax.nn.embed.tokens import Projection
 from transformers_jax.nn.feedforward import activation
+from transformers_jax.nn.grouped_convolution import grouped
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
 
@@ -88,15 +89,7 @@ class PositionConvolution(nnx.Module):
         square = jnp.square(direction).sum((1, 2, 3), keepdims=True)
         factor = self.length[...].astype(direction.dtype)[:, None, None, None]
         weight = (direction * (factor * jax.lax.rsqrt(square))).astype(x.dtype)
-        near = self.taps // 2
-        # one more behind than in front where the number of taps is even: the last is cut off
-        padding = (near, near - (self.taps % 2 == 0))
-        kernel = weight.transpose(0, 2, 1, 3).reshape(self.taps, weight.shape[2], -1)
-        y = jax.lax.conv_general_dilated(
-            x, kernel, (1,), [padding], dimension_numbers=("NTC", "TIO", "NTC"),
-            feature_group_count=self.groups,
-        )  # fmt: skip
-        return activation(self.act)(add(y, self.bias))
+        return activation(self.act)(add(grouped(x, weight), self.bias))
 
 
 def windows(x: Float[Array, "B T C"], taps: int, stride: int) -> Float[Array, "B S K C"]:

@@ -128,7 +128,8 @@ class Task(Settings):
             named = getattr(data, role, None)
             if named is not None:
                 if answered or role in READ:
-                    records.check_column(named, f"data.{role.replace('_', '-')}")
+                    for name in self.names_in(role, named):
+                        records.check_column(name, f"data.{role.replace('_', '-')}")
                 columns[role] = named
             elif found := [name for name in names if name in records.columns]:
                 columns[role] = found[0]
@@ -139,6 +140,10 @@ class Task(Settings):
                     f"none of {', '.join(map(repr, names))}: pass {flag} NAME"
                 )
         return columns
+
+    def names_in(self, role: str, named: str) -> list[str]:
+        """The columns that are named for a role: one, where a task does not take several."""
+        return [named]
 
     def of_family(self, family: FamilyConfig) -> Task:
         """This task, as models of a family do it."""

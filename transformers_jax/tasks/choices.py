@@ -39,6 +39,11 @@ class MultipleChoice(OfClasses):
 
     # ------------------------------------------------------------ data
 
+    def names_in(self, role: str, named: str) -> list[str]:
+        if role != "text_pair":
+            return [named]
+        return [name.strip() for name in named.split(",")]
+
     def _candidates(self, form: Form, records: Records) -> list[list[str]]:
         """The candidates of each record.
 
@@ -47,7 +52,7 @@ class MultipleChoice(OfClasses):
         """
         column = form.columns["text_pair"]
         if "," in column:
-            names = [name.strip() for name in column.split(",")]
+            names = self.names_in("text_pair", column)
             columns = [records.texts(name, "data.text-pair") for name in names]
             return [list(row) for row in zip(*columns)]
         found = form.values(records, "text_pair")

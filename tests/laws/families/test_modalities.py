@@ -9,6 +9,9 @@ import transformers_jax as tj
 from transformers_jax import FULL, Near
 
 CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
+LEARNED = ("blip-2", "idefics", "wav2vec2")
+"""The families with a loop that begins with what is the same on all devices of a shard_map, such as
+learned vectors: JAX's check of varying axes refuses it, so that check_vma=False is needed."""
 MODALITIES = {
     "audio-spectrogram-transformer": "spectrograms",
     "clip": "images and texts",
@@ -506,12 +509,23 @@ def test_generation_in_steps_equals_whole_forward_passes(family, options, tiny):
         np.testing.assert_array_equal(best, compiled[:, 1:])
 
 
+def near(actual, expected):
+    """Each array differs by 1e-4 of its norm at most, or by 1e-7 of that of all of them: one that
+    is small beside others is compared as well."""
+    pairs = [*zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)]
+    whole = np.sqrt(sum(float(np.square(np.float64(right)).sum()) for _, right in pairs))
+    for found, right in pairs:
+        gap, size = (np.linalg.norm(np.float64(x)) for x in (found - right, right))
+        assert gap <= 1e-4 * size + 1e-7 * whole, (right.shape, gap, size, whole)
+
+
 MESHES = """
     import jax, numpy as np
     from jax.sharding import AxisType, PartitionSpec as P
     import transformers_jax as tj
     from tests.laws.families.conftest import OTHERS, _tiny
-    from tests.laws.families.test_modalities import MODALITIES, answers, gradient, inputs_of, same
+    from tests.laws.families.test_modalities import LEARNED, MODALITIES
+    from tests.laws.families.test_modalities import answers, gradient, inputs_of, near, same
     from transformers_jax import shard
 
     mesh = tj.make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
@@ -528,15 +542,22 @@ MESHES = """
         with shard.use(mesh):
             placed = jax.device_put(inputs, shard.batch_sharding(mesh))
             actual = jax.jit(gradient(spread, placed))(tj.functional(spread)[1])
-        same(jax.device_get(actual), expected, rtol=1e-4, atol=1e-4)
+        near(jax.device_get(actual), jax.device_get(expected))
         forward = lambda p, x: answers(tj.functional(model)[0](p, **x))
-        cut = jax.shard_map(forward, mesh=rows, in_specs=(P(), P("rows")), out_specs=P("rows"))
+        specs = dict(mesh=rows, in_specs=(P(), P("rows")), out_specs=P("rows"))
+        cut = jax.shard_map(forward, **specs, check_vma=family not in LEARNED)
         same(jax.jit(cut)(params, inputs), forward(params, inputs))
     print("agrees")
 """
 
 
-@pytest.mark.xfail(reason="a gradient of one family is twice as large on eight devices")
+def test_a_gradient_that_is_twice_as_large_is_not_near():
+    right = {"small": np.full(3, 1e-4), "large": np.ones(3)}
+    near(right, right)
+    with pytest.raises(AssertionError):
+        near({**right, "small": 2 * right["small"]}, right)
+
+
 @pytest.mark.slow  # that of texts is not
 def test_eight_devices_compute_what_one_computes(on_eight_devices):
     assert on_eight_devices(MESHES).stdout == "agrees\n"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -103,38 +102,6 @@ def convolve(
         dimension_numbers=DIMENSIONS,
     )
     return y.astype(x.dtype)
-
-
-@jax.custom_jvp
-def depthwise(x: Float[Array, "B H W D"], weight: Float[Array, "p q D"]) -> Float[Array, "B H W D"]:
-    """A convolution of each channel with a kernel of its own, padded by half of it. A sum of
-    shifted products, of which XLA makes one loop: on CPUs its grouped convolution takes 15 times as
-    long. Its derivatives are those of the convolution, which are compiled faster."""
-    (rows, columns), (high, wide) = x.shape[1:3], weight.shape[:2]
-    padded = jnp.pad(x, ((0, 0), (high // 2,) * 2, (wide // 2,) * 2, (0, 0)))
-    shifts = [(p, q) for p in range(high) for q in range(wide)]
-    terms = (
-        padded[:, p : p + rows, q : q + columns] * weight[p, q][None, None, None] for p, q in shifts
-    )
-    return functools.reduce(jnp.add, terms)
-
-
-@depthwise.defjvp
-def _depthwise_tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    (x, weight), (of_x, of_weight) = primals, tangents
-    return depthwise(x, weight), _grouped(of_x, weight) + _grouped(x, of_weight)
-
-
-def _grouped(x: Float[Array, "B H W D"], weight: Float[Array, "p q D"]) -> Float[Array, "B H W D"]:
-    """The same as a grouped convolution."""
-    return jax.lax.conv_general_dilated(
-        x,
-        weight[:, :, None],
-        (1, 1),
-        [(size // 2, size // 2) for size in weight.shape[:2]],
-        dimension_numbers=DIMENSIONS,
-        feature_group_count=x.shape[-1],
-    )
 
 
 def max_pool(
