@@ -1,5 +1,6 @@
 """Tables that are made on the spot: the same on every call, with splits that share nothing."""
 
+import collections
 import shutil
 import sys
 import unicodedata
@@ -23,7 +24,13 @@ def plain(record):
     return jax.tree.map(lambda x: x.tobytes().hex() if isinstance(x, np.ndarray) else x, record)
 
 
-HERE = [name for name in TABLES if name != "spoken_digits" or shutil.which("espeak-ng")]
+OTHERS = {"digits_few": "digits", "two_pictures_swapped": "two_pictures"}
+"""Tables that are made of the records of another, each with a test of its own."""
+HERE = [
+    name
+    for name in TABLES
+    if name not in OTHERS and (name != "spoken_digits" or shutil.which("espeak-ng"))
+]
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -209,3 +216,25 @@ def test_what_the_pictures_need_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL.ImageDraw", None)
     with pytest.raises(ValueError, match=r"generated:glyphs needs the extra `vision`"):
         glyphs._drawn("A", glyphs.FACES[0], (0, 0))
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_of_two_pictures_that_are_swapped_the_other_is_asked_for():
+    first, second = (TABLES[f"two_pictures{more}"]("test") for more in ("", "_swapped"))
+    for one, other in zip(first, second, strict=True):
+        assert one["prompt"] == other["prompt"]
+        assert one["answer"] != other["answer"]
+        np.testing.assert_array_equal(one["image"], other["image"][::-1])
+    asked = [one["prompt"].split()[-2] for one in first]
+    assert 0.4 < asked.count("first") / len(asked) < 0.6
+
+
+def test_few_digits_are_ten_of_each_class_that_all_have_to_train_on():
+    pytest.importorskip("sklearn")
+    few, every = (TABLES[name]("train") for name in ("digits_few", "digits"))
+    assert collections.Counter(one["label"] for one in few) == dict.fromkeys(range(10), 10)
+    known = {(one["image"].tobytes(), one["label"]) for one in every}
+    assert {(one["image"].tobytes(), one["label"]) for one in few} <= known
+    assert len(TABLES["digits_few"]("test")) == len(TABLES["digits"]("test"))

@@ -4,18 +4,26 @@ import re
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 import transformers_jax as tj
 from tests.docs.test_docs import ROOT
+from tests.vision.models import make_model
+from transformers_jax.data.augment.settings import Augment
 from transformers_jax.data.config import Data, Table
 from transformers_jax.data.corpus import load_corpus
 from transformers_jax.data.tables import of_python
 from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from transformers_jax.models.plan import Plan
 from transformers_jax.pretrained import head_of
-from transformers_jax.tasks import TASKS
+from transformers_jax.processing.readers import new_processor
+from transformers_jax.runs.answering import opened, records_of
+from transformers_jax.tasks import TASKS, ImagePretraining
 from transformers_jax.tasks.corpus import read_task
+from transformers_jax.tasks.rows import Form
+from transformers_jax.training.compatible import check_objective
+from transformers_jax.training.config import TrainConfig
 
 TEXT = "Ann is in Rome. Bob is not."
 TEMPLATE = "{% for m in messages %}{{ loop.revindex }}{{ m.content }}{% endfor %}"
@@ -72,7 +80,6 @@ CASES = {
         ("instruction", [{"messages": TALK * 2}], {}),
         ("instruction", [{"prompt": "a" * 40, "response": "b"}], {"length": 5}),
     ],
-    "domain-adaptation": [],
 }  # fmt: skip
 """page -> (task, records, settings of the table, further records to evaluate)."""
 
@@ -124,10 +131,12 @@ def rows_of(page):
 
 
 @pytest.mark.parametrize("page", CASES)
-def test_an_error_is_in_the_page_of_its_task(page, folders, tmp_path, monkeypatch):
-    messages = [message_of(folders, *case) for case in CASES[page]]
-    if page == "domain-adaptation":
-        messages = text_messages(tmp_path, monkeypatch)
+def test_an_error_is_in_the_page_of_its_task(page, folders):
+    compare(page, [message_of(folders, *case) for case in CASES[page]])
+
+
+def compare(page, messages):
+    """Each message is in a row of the page, and each row is of a message."""
     rows = rows_of(page)
     patterns = [".*".join(map(re.escape, row.split("..."))) for row in rows]
     for message in messages:
@@ -136,14 +145,67 @@ def test_an_error_is_in_the_page_of_its_task(page, folders, tmp_path, monkeypatc
         assert any(re.fullmatch(one, message, re.DOTALL) for message in messages), row
 
 
-def text_messages(tmp_path, monkeypatch):
-    """Errors of text that a run cannot read."""
+def test_an_error_of_text_is_in_its_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("a few words\n")
+    paths = ("none.txt", "*.md")
+    compare(
+        "domain-adaptation",
+        [said(load_corpus, Data(tokenizer="byte", path=path)) for path in paths],
+    )
+
+
+def said(function, *arguments, **options):
+    """The error of a call."""
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - compared with the page
+        function(*arguments, **options)
+    return str(error.value)
+
+
+@pytest.mark.slow
+def test_an_error_of_captions_is_in_its_page(tmp_path):
+    two = [np.zeros((16, 16, 3), np.uint8)] * 2
+    one = {"image": two, "prompt": "a", "caption": "red"}
+    cases = [
+        ("idefics", [{**one, "prompt": "a <image> b"}], {}),
+        ("llava", [one, {**one, "image": two[:1]}], {}),
+        ("described", [one], {}),
+        ("llava", [{**one, "caption": "red " * 9}], {"length": 8, "too_long": "error"}),
+        (
+            "described",
+            [{**one, "image": two[0], "caption": "red " * 9}],
+            {"target_length": 8, "too_long": "error"},
+        ),
+    ]
+    kinds = {kind: make_model(tmp_path / kind, kind) for kind, _, _ in cases}
     messages = []
-    for path in ("none.txt", "*.md"):
-        try:
-            load_corpus(Data(tokenizer="byte", path=path))
-        except ValueError as error:
-            messages.append(str(error))
-    return messages
+    for kind, records, settings in cases:
+        answering = opened(str(kinds[kind]), None, None, settings)
+        messages.append(said(answering.read, records_of(records, "records"), answered=True))
+    compare("captioning", messages)
+
+
+def test_an_error_of_pretraining_on_pictures_is_in_its_page():
+    image = dict(image_size=8, patch_size=2, num_channels=1)
+    sizes = dict(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, **image
+    )
+    task = ImagePretraining()
+    beit = Plan(config := tj.BeitConfig(**sizes), task.head).build()
+    form = Form(Table(), None, beit, {"image": "image"}, processor=new_processor(config))
+    records = of_python("train", [{"image": np.zeros((8, 8), np.uint8)}])
+    trained = lambda config: said(
+        check_objective, TrainConfig(model=config, objective=task, data=Table())
+    )
+    stride = tj.ViTConfig(**sizes)
+    batch = {"pixel_values": np.zeros((1, 1, 8, 8), np.float32), "number": np.zeros(1, int)}
+    hiding = tj.from_config(stride, head=task.head, key=jax.random.key(0))
+    messages = [
+        said(task.read, form, records),
+        trained(tj.ConvNextConfig(hidden_sizes=(4,), depths=(1,), num_stages=1)),
+        said(task.minimise, hiding, batch, None),
+        said(ImagePretraining, masked=1.0),
+        said(ImagePretraining, augment=Augment(mixup=1.0)),
+        said(task.respond, None, {}),
+    ]
+    compare("image-pretraining", messages)

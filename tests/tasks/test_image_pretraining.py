@@ -1,5 +1,7 @@
 """Hidden patches of pictures: which are hidden, what the loss is of, and what is refused."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import pytest
 import transformers_jax as tj
 from transformers_jax.data.config import Table
 from transformers_jax.data.tables import of_python
-from transformers_jax.processing.readers import new_processor
+from transformers_jax.nn.param import params
+from transformers_jax.processing.readers import Readers, new_processor
 from transformers_jax.tasks import ImagePretraining
 from transformers_jax.tasks.image_pretraining import hidden_patches
 from transformers_jax.tasks.rows import Form
@@ -92,3 +95,70 @@ def test_a_table_is_read_without_labels_or_a_tokenizer(autoencoder):
 def test_shares_and_sizes_that_are_none_are_refused(settings):
     with pytest.raises(ValueError, match="lies between 0 and 1"):
         ImagePretraining(**settings)
+
+
+# ---------------------------------------------------------------- what is made of an autoencoder
+
+
+@pytest.fixture(scope="module")
+def pretrained(autoencoder, tmp_path_factory):
+    """The folder of an autoencoder, with its processor."""
+    folder = tmp_path_factory.mktemp("mae")
+    autoencoder.save_pretrained(folder)
+    Readers(processor=new_processor(autoencoder.config)).save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("head", ["ViTModel", "image_classification", "ViTForImageClassification"])
+def test_the_encoder_of_an_autoencoder_is_a_vit(head, autoencoder, pretrained, tmp_path):
+    """Its states are those of the autoencoder from which nothing is hidden, in a file of a ViT."""
+    made = tj.from_pretrained(
+        pretrained, head=head, num_labels=3, key=jax.random.key(1), return_report=True
+    )
+    assert type(made.model.config) is tj.ViTConfig
+    assert {path.split(".")[0] for path in made.initialised} <= {"head", "pooler"}
+    assert all(name.startswith("decoder.") for name in made.report.ignored)
+    whole = tj.from_pretrained(pretrained, head="none", mask_ratio=0.0)
+    pixels = batch([0, 1, 2])["pixel_values"]
+    expected = whole(pixel_values=pixels).last_hidden_state
+    found = made.model(pixel_values=pixels, output_hidden_states=True)
+    if head == "ViTModel":
+        np.testing.assert_array_equal(found.last_hidden_state, expected)
+    else:
+        weight, bias = (params(made.model)["head"]["classify"][n] for n in ("weight", "bias"))
+        np.testing.assert_allclose(found.logits, expected[:, 0] @ weight + bias, atol=1e-6)
+    made.model.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "vit"
+    again = tj.from_pretrained(tmp_path)
+    same = jax.tree.map(np.array_equal, params(again), params(made.model))
+    assert jax.tree.all(same)
+
+
+def test_an_autoencoder_stays_one_where_it_is_asked_for(pretrained):
+    for head in (None, "pretraining", "ViTMAEForPreTraining", "ViTMAEModel"):
+        assert tj.from_pretrained(pretrained, head=head).config.model_type == "vit_mae"
+    assert tj.AutoConfig.from_pretrained(pretrained).model_type == "vit_mae"
+    assert tj.ViTConfig.from_pretrained(pretrained).hidden_size == 16
+    with pytest.raises(ValueError, match="wrong shape"):  # the sizes are the file's
+        tj.from_pretrained(pretrained, head="ViTModel", intermediate_size=24, key=jax.random.key(0))
+
+
+@pytest.mark.slow
+def test_classes_are_learned_from_an_autoencoder_and_probed(pretrained, tmp_path):
+    """What a run exports is a ViT, of a checkpoint whose encoder it was."""
+    levels = np.random.default_rng(0).integers(0, 100, (24, 8, 8)).astype(np.uint8)
+    levels[::2, :4] += 150
+    table = [{"image": x, "label": ("high", "low")[n % 2]} for n, x in enumerate(levels)]
+    settings = dict(task="image_classification", batch=8)
+    tuned = tj.finetune(
+        pretrained, train=table, validation=table, out=tmp_path / "tuned", epochs=8,
+        learning_rate=3e-3, **settings,
+    )  # fmt: skip
+    assert tuned.metrics["accuracy"] == 1
+    said = json.loads((tmp_path / "tuned" / "model" / "config.json").read_text())
+    assert (said["model_type"], said["architectures"]) == ("vit", ["ViTForImageClassification"])
+    probed = tj.finetune(
+        pretrained, train=table, validation=table, out=tmp_path / "probed", adapter="probe",
+        **settings,
+    )  # fmt: skip
+    assert probed.metrics["accuracy"] == 1

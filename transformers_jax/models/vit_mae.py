@@ -4,15 +4,14 @@ pixels of the others. Hugging Face model_type "vit_mae"."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from transformers_jax.models.bert import MLP
 from transformers_jax.models.shared.blocks import BIASES, block
 from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.models.shared.standard import ImageTower
-from transformers_jax.models.shared.vit_rows import IN_MEMORY, PROJECTIONS
 from transformers_jax.models.shared.weight_rows import backbone, block_rows, layer, norm
-from transformers_jax.models.vit import ViTConfig
+from transformers_jax.models.vit import IN_MEMORY, PROJECTIONS, ViTConfig
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import GridPositions
 from transformers_jax.nn.embed.seen import SeenPatches
@@ -67,6 +66,13 @@ decoder.decoder_pos_embed | head.position | 1 t d -> t d
     decoder_intermediate_size: int = 2048
     mask_ratio: float = 0.75
     norm_pix_loss: bool = False
+
+    def part(self, head):
+        """The ViT that the encoder is, for its classes and for image_classification (section 3)."""
+        if head not in (ViTConfig, "image_classification", *ViTConfig.HEADS):
+            return self
+        known = {field.name for field in fields(ViTConfig)} - {"architectures"}
+        return ViTConfig(**{name: value for name, value in vars(self).items() if name in known})
 
     @property
     def initial(self) -> InitialMAE:

@@ -146,7 +146,7 @@ def with_checkpoint(config: TrainConfig, run: Path, *, always: bool = False) -> 
         model, tokenizer = before.model, before.data.tokenizer
     else:
         folder = weights_folder(config.init_from)
-        model = load_config(folder, reader=type(config.model))
+        model = load_config(folder, reader=type(config.model)).part(config.objective.head)
         tokenizer = config.init_from if has_tokenizer(folder) else None
     if not unnamed:
         check_family(config.init_from, model, config.model)

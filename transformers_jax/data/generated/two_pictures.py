@@ -5,8 +5,9 @@ A record has `image`, two pictures (uint8 [16, 16], a shape of any size at any p
 differ, and half of the questions are about each: who sees one picture alone can be right in
 1/2 + 1/2 * 1/7 of the cases at most.
 
-`two_pictures_swapped` has the same questions and answers, and the pictures in the other order: who
-looks at the picture that is asked for is never right there.
+`two_pictures_swapped` has the same pictures in the other order and the same questions, whose
+answers are the other shapes: who does not see which picture stands where says the same in both
+tables, and is right in one of them at most.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 SIZE = 16  # pixels of a side
-COUNTS = {"train": 4000, "validation": 400, "test": 400}
+COUNTS = {"train": 8000, "validation": 400, "test": 400}
 ORDER = ("first", "second")
 NAMES = ("disc", "ring", "square", "frame", "triangle", "cross", "plus", "stripes")
 
@@ -34,8 +35,9 @@ def _record(draw: np.random.Generator, swapped: bool) -> dict[str, Any]:
     pictures = [_picture(name, draw) for name in names]
     asked = int(draw.integers(2))
     prompt = f"first <image> second <image> what is the {ORDER[asked]} ?"
-    shown = pictures[::-1] if swapped else pictures
-    return {"image": shown, "prompt": prompt, "answer": names[asked]}
+    if swapped:
+        names, pictures = names[::-1], pictures[::-1]
+    return {"image": pictures, "prompt": prompt, "answer": names[asked]}
 
 
 def _picture(name: str, draw: np.random.Generator) -> UInt8[np.ndarray, "16 16"]:

@@ -43,12 +43,7 @@ class ConvolvedNorm(nnx.Module):
 
 @dataclass(frozen=True)
 class Kernels:
-    """The convolutions of a block: (kernel, width of its result, stride) of each.
-
-    Attributes:
-        activation: of the block, behind its sum; between its convolutions it is relu whatever this
-            is (transformers' `hidden_act`).
-    """
+    """The convolutions of a block: (kernel, width of its result, stride) of each."""
 
     steps: tuple[tuple[int, int, int], ...]
     activation: str = "relu"
@@ -71,7 +66,7 @@ class Kernels:
         """Their modules; the last one has no activation."""
         layers, last = [], len(self.steps) - 1
         for number, (kernel, out, stride) in enumerate(self.steps):
-            act = "linear" if number == last else "relu"
+            act = "linear" if number == last else self.activation
             layers.append(ConvolvedNorm(width, out, kernel, initial, stride, act))
             width = out
         return nnx.List(layers)
