@@ -1,9 +1,15 @@
 """The layers of docs/architecture.md: a file imports from its own layer and from those below."""
 
 import ast
+import io
+import statistics
+import tokenize
 from pathlib import Path
 
 import pytest
+
+from transformers_jax.models import FAMILIES
+from transformers_jax.models import MODULES as OF_TIMM
 
 PACKAGE = Path(__file__).parent.parent / "transformers_jax"
 LAYERS = [
@@ -182,3 +188,37 @@ def test_a_dynamic_import_is_detected(text):
 def test_a_file_is_read_in_one_sitting(path):
     """At most 350 lines (CONTRIBUTING.md)."""
     assert (PACKAGE / path).read_text().count("\n") <= 350
+
+
+def code_lines(text):
+    """The lines that are neither blank nor a comment nor part of a docstring."""
+    documented = set()
+    for node in ast.walk(ast.parse(text)):
+        for first in body[:1] if isinstance(body := getattr(node, "body", None), list) else ():
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                documented |= {*range(first.lineno, first.end_lineno + 1)}
+    written = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in LAYOUT:
+            written |= {*range(token.start[0], token.end[0] + 1)}
+    return len(written - documented)
+
+
+LAYOUT = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
+    *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER),
+}
+
+
+def test_a_family_is_a_short_file():
+    """Half of them have at most 60 lines of code: what families share is not written twice."""
+    modules = {address.partition(":")[0] for address in (*FAMILIES.values(), *OF_TIMM.values())}
+    files = [PACKAGE / "models" / f"{name.rpartition('.')[2]}.py" for name in modules]
+    assert statistics.median(code_lines(file.read_text()) for file in files) <= 60
+
+
+def test_lines_of_code_are_counted():
+    text = (
+        '"""What."""\n\n# why\nx = (\n    1,  # one\n)\n\ndef f():\n    """That."""\n    return x\n'
+    )
+    assert code_lines(text) == 5

@@ -363,6 +363,7 @@ CHOSEN |= {
             hidden_sizes=[8, 12],
             depths=[2, 1],
             layer_type="basic",
+            hidden_act="silu",
             out_features=["stage1", "stage2"],
         ),
     ),

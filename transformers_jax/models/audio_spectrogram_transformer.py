@@ -9,8 +9,8 @@ from transformers_jax.models.bert import MLP
 from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.models.shared.standard import StandardTower
 from transformers_jax.models.shared.task_heads import task_head
+from transformers_jax.models.shared.vit_rows import IN_MEMORY, PROJECTIONS, L
 from transformers_jax.models.shared.weight_rows import S, block_rows, layer, norm
-from transformers_jax.models.vit import IN_MEMORY, PROJECTIONS, L
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import SpectrogramEmbedder, SpectrogramSpec
 from transformers_jax.nn.norm import Norm

@@ -11,6 +11,7 @@ from transformers_jax.models.shared.backbone import BackboneTower
 from transformers_jax.models.shared.blocks import scaled
 from transformers_jax.models.shared.class_names import IMAGE, heads_of
 from transformers_jax.models.shared.task_heads import task_head
+from transformers_jax.models.shared.vit_rows import IN_MEMORY, PATCHES, PROJECTIONS, L
 from transformers_jax.models.shared.weight_rows import (
     S,
     batch_norm,
@@ -19,7 +20,6 @@ from transformers_jax.models.shared.weight_rows import (
     layer,
     norm,
 )
-from transformers_jax.models.vit import IN_MEMORY, PATCHES, PROJECTIONS, L
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import GridPositions, PatchEmbedder
 from transformers_jax.nn.image.pyramid import LEVELS, Neck

@@ -10,6 +10,7 @@ from transformers_jax.hub.table import Row
 from transformers_jax.models.shared.backbone import BackboneTower
 from transformers_jax.models.shared.blocks import scaled
 from transformers_jax.models.shared.class_names import heads_of
+from transformers_jax.models.shared.vit_rows import IN_MEMORY, PATCHES, PROJECTIONS, L
 from transformers_jax.models.shared.weight_rows import (
     S,
     attention,
@@ -18,7 +19,6 @@ from transformers_jax.models.shared.weight_rows import (
     layer,
     norm,
 )
-from transformers_jax.models.vit import IN_MEMORY, PATCHES, PROJECTIONS, L
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import GridPositions
 from transformers_jax.nn.feedforward import FeedForwardSpec

@@ -10,18 +10,9 @@ from dataclasses import dataclass, replace
 
 from transformers_jax.models.bert import BertConfig
 from transformers_jax.models.shared.class_names import CHOOSING, heads_of
-from transformers_jax.models.shared.task_heads import TaskOptions
+from transformers_jax.models.shared.summary import summary
 from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.nn import head as heads
-from transformers_jax.nn.pooling import Name
-
-SUMMARIES: dict[str, Name] = {
-    "last": "end",
-    "first": "first",
-    "mean": "mean of all",
-    "cls_index": "end",  # where nobody says which token is the classifier's
-}
-"""What `summary_type` means for the head of multiple choice; padding is not consulted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,25 +61,7 @@ class ElectraConfig(BertConfig):
         return super().head(head)
 
     def task_options(self, head):
-        return self.summary() if head == "multiple_choice" else super().task_options(head)
-
-    def summary(self) -> TaskOptions:
-        """What is in front of multiple choice, as the fields that begin with `summary_` say."""
-        D, kind, act = self.hidden_size, self.summary_type, self.summary_activation
-        if kind not in SUMMARIES:
-            raise ValueError(
-                f"{type(self).__name__}: multiple_choice with summary_type={kind!r} is not "
-                f"implemented, only with {', '.join(map(repr, SUMMARIES))}"
-            )
-        inner: heads.Square | heads.Activated | None = heads.Activated(act) if act else None
-        if self.summary_use_proj:
-            inner = heads.Square(D, act or "linear", self.initial)
-        return TaskOptions(
-            rate=self.summary_last_dropout,
-            pooled_rate=self.summary_first_dropout,
-            pooling=SUMMARIES[kind],
-            inner=inner,
-        )
+        return summary(self) if head == "multiple_choice" else super().task_options(head)
 
     def backbone(self):
         project = layer("embeddings_project", "embed.project") if self.projects else ""

@@ -4,22 +4,17 @@ a vision tower, an MLP, and a decoder that reads its patches as words. Hugging F
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from flax import nnx
-
-from transformers_jax.arrays import Array, Float
-from transformers_jax.models.clip import CLIPVisionConfig
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.llama import LlamaConfig
 from transformers_jax.models.shared.class_names import heads_of
-from transformers_jax.models.shared.image_text import ImageTextConfig
+from transformers_jax.models.shared.image_text import ImageTextConfig, usual
 from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.models.wiring import States
-from transformers_jax.nn.head import Dense, Square
+from transformers_jax.nn.image.projector import Projector
 
-CLIP_LARGE: dict[str, Any] = dict(
+CLIP_LARGE = dict(
+    model_type="clip_vision_model",
     hidden_size=1024,
     intermediate_size=4096,
     num_hidden_layers=24,
@@ -45,13 +40,10 @@ class LlavaConfig(ImageTextConfig):
         for n, ours in ((1, "first"), (2, "second"))
     )
     HEADS = heads_of("Llava", "none", LlavaForConditionalGeneration="causal_lm")
-    DEFAULTS = {
-        "vision_config": {"model_type": "clip_vision_model", **CLIP_LARGE},
-        "text_config": {"model_type": "llama"},
-    }
+    DEFAULTS = {"vision_config": CLIP_LARGE, "text_config": {"model_type": "llama"}}
 
-    vision_config: FamilyConfig = field(default_factory=lambda: CLIPVisionConfig(**CLIP_LARGE))
-    text_config: FamilyConfig = field(default_factory=LlamaConfig)
+    vision_config: FamilyConfig = usual(CLIP_LARGE)
+    text_config: FamilyConfig = usual(DEFAULTS["text_config"])
     image_token_index: int = 32000
     vision_feature_layer: int | tuple[int, ...] = -2
     vision_feature_select_strategy: str = "default"
@@ -80,16 +72,5 @@ class LlavaConfig(ImageTextConfig):
         return States(layers, first=int(self.vision_feature_select_strategy == "default"))
 
     def project(self, vision, text):
-        return Projector(vision, text, self)
-
-
-class Projector(nnx.Module):
-    """W_2 act(W_1 x + b_1) + b_2 (LLaVA 1.5, section 3.2)."""
-
-    def __init__(self, vision: int, text: int, config: LlavaConfig):
-        act, bias = config.projector_hidden_act, config.multimodal_projector_bias
-        self.first = Square(vision, act, config.initial, out=text, bias=bias)
-        self.second = Dense(text, text, "inner", config.initial, bias)
-
-    def __call__(self, x: Float[Array, "N P E"]) -> Float[Array, "N P D"]:
-        return self.second(self.first(x))
+        act, bias = self.projector_hidden_act, self.multimodal_projector_bias
+        return Projector(vision, text, act, self.initial, bias)

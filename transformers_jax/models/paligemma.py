@@ -3,22 +3,16 @@ reads both as a prefix. Hugging Face model_type "paligemma"."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
-import jax.numpy as jnp
-import numpy as np
+from dataclasses import dataclass
 
 from transformers_jax.graph import CAUSAL, Where, with_own
-from transformers_jax.models import load_config
 from transformers_jax.models.config import FamilyConfig
-from transformers_jax.models.gemma import GemmaConfig
 from transformers_jax.models.shared.class_names import heads_of
-from transformers_jax.models.shared.image_text import ImageTextConfig
+from transformers_jax.models.shared.image_text import ImageTextConfig, usual
 from transformers_jax.models.shared.weight_rows import layer
-from transformers_jax.nn.embed import Placeholder, Projection, TagArgument
+from transformers_jax.nn.embed import PREFIX_TYPES, Projection
 
-SIGLIP: dict[str, Any] = dict(
+SIGLIP = dict(
     model_type="siglip_vision_model",
     hidden_size=1152,
     intermediate_size=4096,
@@ -28,7 +22,8 @@ SIGLIP: dict[str, Any] = dict(
     patch_size=14,
     vision_use_head=False,
 )
-GEMMA: dict[str, Any] = dict(
+GEMMA = dict(
+    model_type="gemma",
     vocab_size=257152,
     hidden_size=2048,
     intermediate_size=16384,
@@ -49,22 +44,16 @@ class PaliGemmaConfig(ImageTextConfig):
     FIXED = {"ignore_index": -100}
     UNUSED = frozenset({"vocab_size", "hidden_size", "num_image_tokens"})
     SPELLINGS = {"image_token_id": "image_token_index"}
+    OF_THE_WHOLE = ("projection_dim", "num_image_tokens", "projector_hidden_act")
     ROWS = layer("multi_modal_projector.linear", "vision_project")
     HEADS = heads_of("PaliGemma", "none", PaliGemmaForConditionalGeneration="causal_lm")
-    DEFAULTS = {"vision_config": SIGLIP, "text_config": {"model_type": "gemma", **GEMMA}}
+    DEFAULTS = {"vision_config": SIGLIP, "text_config": GEMMA}
 
-    vision_config: FamilyConfig = field(default_factory=lambda: load_config(SIGLIP))
-    text_config: FamilyConfig = field(default_factory=lambda: GemmaConfig(**GEMMA))
+    vision_config: FamilyConfig = usual(SIGLIP)
+    text_config: FamilyConfig = usual(GEMMA)
     image_token_index: int = 256000
     projection_dim: int | None = None
     tie_word_embeddings: bool = True
-
-    @classmethod
-    def completed(cls, name, inner):
-        inner = super().completed(name, inner)
-        for key in ("projection_dim", "num_image_tokens", "projector_hidden_act"):
-            inner.pop(key, None)  # of the whole, written into the parts as well
-        return inner
 
     def __post_init__(self):
         super().__post_init__()
@@ -80,19 +69,8 @@ class PaliGemmaConfig(ImageTextConfig):
         return Projection(vision, text, self.initial)
 
     def embedder(self, embed):
-        prefix = TagArgument("token_type_ids", "prefix", every_token, made=where_zero)
-        tags = (*embed.spec.tags, prefix)
-        return embed.changed(placeholder=Placeholder(self.image_token_index), tags=tags)
+        tags = (*embed.spec.tags, PREFIX_TYPES)
+        return super().embedder(embed).changed(tags=tags)
 
     def build(self, head, execution, mask=None):
         return super().build(head, execution, with_own(mask, PREFIX))
-
-
-def every_token(ids, shape):
-    """The tag of a call that does not say where its prefix ends."""
-    return np.ones((1, shape[1]), np.int32)
-
-
-def where_zero(types):
-    """1 in the prefix, whose token types are 0."""
-    return (jnp.asarray(types) == 0).astype(np.int32)

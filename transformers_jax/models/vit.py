@@ -8,40 +8,11 @@ from transformers_jax.models.bert import MLP
 from transformers_jax.models.shared.class_names import IMAGE, heads_of
 from transformers_jax.models.shared.standard import ImageTower
 from transformers_jax.models.shared.task_heads import task_head
+from transformers_jax.models.shared.vit_rows import IN_MEMORY, PATCHES, PROJECTIONS, L, hidden_rows
 from transformers_jax.models.shared.weight_rows import S, block_rows, layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import PatchEmbedder
 from transformers_jax.spec import Initial
-
-IN_MEMORY = (  # the names of transformers v5 in memory, which some files hold
-    (r"^((?:\w+\.)?)layers\.", r"\1encoder.layer."),
-    (r"\.attention\.([qkv])_proj\.", r".attention.attention.\1_proj."),
-    (r"\.q_proj\.", ".query."),
-    (r"\.k_proj\.", ".key."),
-    (r"\.v_proj\.", ".value."),
-    (r"\.attention\.o_proj\.", ".attention.output.dense."),
-    (r"\.mlp\.fc1\.", ".intermediate.dense."),
-    (r"\.mlp\.fc2\.", ".output.dense."),
-)
-
-
-PROJECTIONS = "attention.query attention.key attention.value output.dense"
-L = "encoder.layer.{i}"
-PATCHES = """
-embeddings.cls_token                          | embed.cls        | 1 1 d -> d
-embeddings.position_embeddings                | embed.position   | 1 t d -> t d
-embeddings.patch_embeddings.projection.weight | embed.patch      | d c p q -> c p q d
-embeddings.patch_embeddings.projection.bias   | embed.patch_bias
-"""
-
-
-def hidden_rows(prefix: str) -> str:
-    """The rows of what predicts the pixels of hidden patches, and of the vector in their place."""
-    return f"""
-{prefix}embeddings.mask_token | embed.hidden         | 1 1 d -> d
-decoder.0.weight              | head.decode.weight | e d 1 1 -> d e
-decoder.0.bias                | head.decode.bias
-"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ from transformers_jax.models.bert import MLP
 from transformers_jax.models.shared.blocks import BIASES, block
 from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.models.shared.standard import ImageTower
+from transformers_jax.models.shared.vit_rows import IN_MEMORY, PROJECTIONS
 from transformers_jax.models.shared.weight_rows import backbone, block_rows, layer, norm
-from transformers_jax.models.vit import IN_MEMORY, PROJECTIONS, ViTConfig
+from transformers_jax.models.vit import ViTConfig
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import GridPositions
 from transformers_jax.nn.embed.seen import SeenPatches

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from flax import nnx
 
 from transformers_jax.hub.table import BACKBONE, Table, rows
+from transformers_jax.models import load_config
 from transformers_jax.models.composite import CompositeConfig
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.shared.weight_rows import nested
@@ -27,17 +28,24 @@ IN_MEMORY = (  # names since 4.52, and of a vision tower in v4, as those on the 
 )
 
 
+def usual(values: Mapping[str, Any]) -> Any:
+    """A field whose default is the config of this content."""
+    return field(default_factory=lambda: load_config(values))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageTextConfig(CompositeConfig):
     """The configs of the two towers, and the token in whose place an image's vectors stand.
 
     Class attributes:
         DEFAULTS: what the configs of the towers have where a config.json leaves it out.
+        OF_THE_WHOLE: keys of the whole that files repeat in the towers, where they say nothing.
         ROWS: the rows of what brings images to the width of the text.
     """
 
     PARTS = ("vision_config", "text_config")
     DEFAULTS: ClassVar[Mapping[str, Mapping[str, Any]]]
+    OF_THE_WHOLE: ClassVar[tuple[str, ...]] = ()
     ROWS: ClassVar[str]
     ALIASES = IN_MEMORY
 
@@ -64,7 +72,7 @@ class ImageTextConfig(CompositeConfig):
             inner = {**usual, **inner}
         if name == "vision_config":
             inner.pop("vocab_size", None)  # of the tower's own text tower
-        return inner
+        return {key: value for key, value in inner.items() if key not in cls.OF_THE_WHOLE}
 
     def __post_init__(self):
         super().__post_init__()

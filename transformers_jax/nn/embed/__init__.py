@@ -9,6 +9,7 @@ from __future__ import annotations
 from transformers_jax.nn.embed.base import Embedder as Embedder
 from transformers_jax.nn.embed.base import Tokens as Tokens
 from transformers_jax.nn.embed.base import nodes_of as nodes_of
+from transformers_jax.nn.embed.description import PREFIX_TYPES as PREFIX_TYPES
 from transformers_jax.nn.embed.description import EmbedSpec as EmbedSpec
 from transformers_jax.nn.embed.description import PadToMultiple as PadToMultiple
 from transformers_jax.nn.embed.description import Placeholder as Placeholder

@@ -47,6 +47,18 @@ class TagArgument:
             check(ids)
 
 
+def _every_token(ids: Array | None, shape: tuple[int, int]) -> np.ndarray:
+    return np.ones((1, shape[1]), np.int32)
+
+
+def _where_zero(types: Array | np.ndarray) -> Array:
+    return (jnp.asarray(types) == 0).astype(np.int32)
+
+
+PREFIX_TYPES = TagArgument("token_type_ids", "prefix", _every_token, made=_where_zero)
+"""The prefix is where the token types are 0; all is prefix in a call without them (PaliGemma)."""
+
+
 @dataclass(frozen=True)
 class Placeholder:
     """An id in whose place stand vectors of another tower, such as those of an image, in their

@@ -43,7 +43,12 @@ class ConvolvedNorm(nnx.Module):
 
 @dataclass(frozen=True)
 class Kernels:
-    """The convolutions of a block: (kernel, width of its result, stride) of each."""
+    """The convolutions of a block: (kernel, width of its result, stride) of each.
+
+    Attributes:
+        activation: of the block, behind its sum; between its convolutions it is relu whatever this
+            is (transformers' `hidden_act`).
+    """
 
     steps: tuple[tuple[int, int, int], ...]
     activation: str = "relu"
@@ -66,7 +71,7 @@ class Kernels:
         """Their modules; the last one has no activation."""
         layers, last = [], len(self.steps) - 1
         for number, (kernel, out, stride) in enumerate(self.steps):
-            act = "linear" if number == last else self.activation
+            act = "linear" if number == last else "relu"
             layers.append(ConvolvedNorm(width, out, kernel, initial, stride, act))
             width = out
         return nnx.List(layers)
