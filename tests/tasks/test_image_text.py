@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+import optax
 import pytest
 from PIL import Image
 
@@ -23,6 +24,7 @@ from transformers_jax.tasks import ImageTextPairs, image_text
 from transformers_jax.tasks.images import Pictures
 from transformers_jax.tasks.rows import NUMBER, Rows
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig
+from transformers_jax.training.limits import limits_of
 from transformers_jax.training.resolve import resolve
 
 COLOURS = {
@@ -181,6 +183,29 @@ def test_other_dual_encoders_train_and_are_used(kind, tmp_path):
     # by the command as by the engine, whose rows are filled up in its own way
     cosines = (np.diag(found.logits) - (model.head.offset() or 0)) / model.head.factor()
     np.testing.assert_allclose(cosines, [one["similarity"] for one in said], atol=1e-4)
+
+
+def test_training_keeps_the_scale_of_clip_within_its_limit_and_calls_do_not():
+    rng = np.random.default_rng(0)
+    ids = rng.integers(2, 99, (3, 8))
+    ids[:, -1] = 99
+    batch = {"pixel_values": rng.normal(size=(3, 3, 16, 16)).astype(np.float32), "input_ids": ids}
+    for kind, kept in (("clip", np.log(100)), ("siglip", 4.7)):
+        config = MODELS[kind]()
+        text = config.text_config.replace(vocab_size=100, eos_token_id=99)
+        model = tj.from_config(
+            config.replace(text_config=text), head="contrastive", key=jax.random.key(0)
+        )
+        params = tj.functional(model)[1]
+        params["head"]["scale"] = jax.numpy.full_like(params["head"]["scale"], 4.7)
+        model = tj.bind(model, params)
+        assert float(model.head.factor()) == pytest.approx(np.exp(4.7))  # as the file says it
+        step = tj.make_step(model, ImageText(), still := optax.sgd(0.0))
+        state, _ = step(tj.init_state(model, still, jax.random.key(0)), batch)
+        assert float(state.params["head"]["scale"]) == pytest.approx(kept)
+        frozen = jax.tree.map(lambda x: True, params)
+        assert limits_of(model, params, frozen) == {}
+        assert set(limits_of(model, params, None)) == ({"head.scale"} if kind == "clip" else set())
 
 
 def test_rows_that_fill_up_a_batch_are_no_negatives():

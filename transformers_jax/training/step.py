@@ -35,6 +35,7 @@ from transformers_jax.optim import Optimizer, without_frozen
 from transformers_jax.training import guard
 from transformers_jax.training.called import model_called, second_model
 from transformers_jax.training.gradients import BatchLoss
+from transformers_jax.training.limits import Limits, limited, limits_of
 from transformers_jax.training.spikes import DEVIATIONS, OnSpike, Spikes, empty
 from transformers_jax.training.state import TrainState, as_optimizer, placed, state_shardings
 from transformers_jax.training.statistics import (
@@ -78,6 +79,7 @@ class TrainStep:
         reference_of: (the second of these) -> the models that the objective is called with, behind
             the key: one, or none.
         statistics: the batch norms that normalise with those of the batch.
+        limits: the parameters that no update takes beyond a value.
     """
 
     model_of: Callable[[Params, Params], Callable[..., Any]]
@@ -95,6 +97,7 @@ class TrainStep:
     frozen: tuple[Params, Params]
     reference_of: Callable[[Params], tuple[Any, ...]]
     statistics: Statistics
+    limits: Limits
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         _check_types(state, batch)
@@ -205,7 +208,8 @@ class TrainStep:
         def update(old: guard.Written) -> guard.Written:
             params, state = old
             updates, state = optimizer.update(grads, state, params, **extras)
-            return self.statistics.updated(optax.apply_updates(params, updates), running), state
+            params = limited(optax.apply_updates(params, updates), self.limits)
+            return self.statistics.updated(params, running), state
 
         return update
 
@@ -281,6 +285,7 @@ def make_step(
             check = functools.partial(_check_batch, model.abstract(), inputs_of)
     optimizer = as_optimizer(optimizer, schedule)
     norms = followed(model, statistics, params or {}, optimizer.frozen)
+    limits = limits_of(model, params or {}, optimizer.frozen)
     model_of = model_called(model, compute_dtype, norms)
     shardings = None
     if mesh is not None:
@@ -294,6 +299,7 @@ def make_step(
     return TrainStep(
         model_of, objective, optimizer, check, mesh, shardings, accumulate, clip, skips,
         Spikes(on_spike, spike_deviations), nan_at, spike_at, (frozen, second), reference_of, norms,
+        limits,
     )  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -83,12 +85,16 @@ class PairScores(Head):
 
 class Contrastive(PairScores):
     """Both vectors are projected; the loss is the mean of two cross-entropies, of the right image
-    for a text and of the right text for an image (Radford et al. 2021, section 2.3).
+    for a text and of the right text for an image (Radford et al. 2021, section 2.3). In training no
+    update takes the factor of the cosines above 100 (section 2.5).
 
     Args:
         text_width, vision_width: D of the towers.
         size: E of the shared space.
     """
+
+    limits: ClassVar[Mapping[str, float]] = {"scale": math.log(100)}
+    """The greatest value that training gives a parameter."""
 
     def __init__(
         self, text_width: int, vision_width: int, size: int, initial: spec.Initial, scale: float
