@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import time
 
 import numpy as np
 import pyarrow
@@ -14,6 +15,7 @@ from tests.data.test_sources import prepare
 from transformers_jax.data.damaged import check_pictures
 from transformers_jax.data.pictures import Picture, in_column
 from transformers_jax.data.tables import hold_out, of_python, open_table, stored
+from transformers_jax.data.threads import in_threads
 
 
 def png(seed):
@@ -211,6 +213,23 @@ def test_damaged_pictures_are_named_and_counted(tmp_path):
         check_pictures(table, "image", "drop")
     with pytest.raises(ValueError, match="holds str, not a picture"):
         check_pictures(table, "label")
+
+
+def test_threads_keep_the_order_and_give_the_first_error():
+    done = []
+
+    def read(number):
+        time.sleep(0.002 * (number % 3))
+        done.append(number)
+        if number in (5, 7):
+            raise ValueError(f"number {number}")
+        return number
+
+    assert in_threads(read, range(5)) == [*range(5)]
+    done.clear()
+    with pytest.raises(ValueError, match="number 5"):
+        in_threads(read, range(500))
+    assert len(done) < 100
 
 
 def test_equal_pictures_are_held_out_together(tmp_path):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from transformers_jax.data.pictures import in_column
+from transformers_jax.data.pictures import Picture, in_column
 from transformers_jax.data.tables import Records
+from transformers_jax.data.threads import in_threads
 
 SHOWN = 5  # damaged pictures that a message names
 Damaged = Literal["error", "skip"]
@@ -26,16 +27,11 @@ def check_pictures(
     """
     if damaged not in ("error", "skip"):
         raise ValueError(f"damaged is {damaged!r}; expected 'error' or 'skip'")
-    whole, wrong = [], []
-    for number, (where, value) in enumerate(
-        zip(records.places, records.column(column, "data.image"))
-    ):
-        picture = in_column(value, where, column)
-        try:
-            picture.read()
-            whole.append(number)
-        except ValueError as error:
-            wrong.append(str(error))
+    values = records.column(column, "data.image")
+    pictures = [in_column(value, where, column) for where, value in zip(records.places, values)]
+    found = in_threads(_wrong_with, pictures)
+    whole = [number for number, error in enumerate(found) if error is None]
+    wrong = [error for error in found if error is not None]
     if not wrong:
         return records, []
     more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
@@ -46,3 +42,11 @@ def check_pictures(
         raise ValueError(f"{records.name}: no picture can be read; {said}")
     note = "; ".join(filter(None, [records.note, f"left out, {said}"]))
     return replace(records.select(whole), note=note), wrong
+
+
+def _wrong_with(picture: Picture) -> str | None:
+    try:
+        picture.read()
+    except ValueError as error:
+        return str(error)
+    return None

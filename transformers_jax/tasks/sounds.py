@@ -15,6 +15,7 @@ import numpy as np
 from transformers_jax.arrays import Float, Int
 from transformers_jax.data.augment.spectra import SpecAugment
 from transformers_jax.data.tables import Records
+from transformers_jax.data.threads import in_threads
 from transformers_jax.objectives.example import Example
 from transformers_jax.processing.audio.features import Lengths, Waveforms, WhisperFeatures
 from transformers_jax.processing.audio.processor import AudioProcessor
@@ -107,8 +108,8 @@ def sounds_of(form: Form, records: Records) -> Sounds:
     rates = [None if rate is None else int(rate) for rate in said]
     processor = form.processor.audio_processor
     sounds = Sounds(values, rates, records.places, column, processor, form.data.resample)
-    lengths = np.array([len(sounds.samples(number)) for number in range(len(sounds))], np.int64)
-    return replace(sounds, lengths=lengths)
+    lengths = in_threads(lambda number: len(sounds.samples(number)), range(len(sounds)))
+    return replace(sounds, lengths=np.array(lengths, np.int64))
 
 
 def samples_of(value: Any, where: str, column: str) -> Samples:
