@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from transformers_jax import Near, spec
 from transformers_jax.graph import FULL, connect
@@ -36,22 +37,25 @@ def as_attention(kernel):
     return bind(module, values), op
 
 
-def test_a_local_mask_with_relative_positions_is_a_convolution():
-    rng = np.random.default_rng(0)
-    rows, columns, width = 5, 6, 4
-    kernel = rng.normal(size=(3, 3, width, width)).astype(np.float32)
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_a_local_mask_with_relative_positions_is_a_convolution(side):
+    rng = np.random.default_rng(side)
+    rows, columns, width, reach = 5, 6, 4, side // 2
+    kernel = rng.normal(size=(side, side, width, width)).astype(np.float32)
     image = rng.normal(size=(2, rows, columns, width)).astype(np.float32)
     expected = jax.lax.conv_general_dilated(
         image, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     module, op = as_attention(kernel)
     # zeros around the image, as the convolution has them, are tokens here
-    x = np.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0))).reshape(2, -1, width)
-    nodes = grid(rows + 2, columns + 2)
+    around = ((0, 0), (reach, reach), (reach, reach), (0, 0))
+    x = np.pad(image, around).reshape(2, -1, width)
+    nodes = grid(rows + 2 * reach, columns + 2 * reach)
 
     def convolved(mask):
         y = module(x, connect(mask, nodes), how="reference").x
-        return y.reshape(2, rows + 2, columns + 2, width)[:, 1:-1, 1:-1]
+        y = y.reshape(2, rows + 2 * reach, columns + 2 * reach, width)
+        return y[:, reach : reach + rows, reach : reach + columns]
 
     np.testing.assert_allclose(convolved(op.mask), expected, rtol=1e-5, atol=1e-5)
     assert np.abs(convolved(FULL) - expected).max() > 0.1  # the control: the mask is needed
