@@ -8,6 +8,10 @@ import optax
 
 from transformers_jax.arrays import Array, Bool, Float, Int, wide
 from transformers_jax.nn.loss import IGNORED
+from transformers_jax.shard import varying
+
+NEVER = -1e5
+"""Stands for the logarithm of zero (optax's own)."""
 
 
 def ctc_loss(
@@ -37,6 +41,8 @@ def ctc_loss(
         jnp.where(there, labels, blank),
         (~there).astype(jnp.float32),
         blank_id=blank,
+        # what its loop begins with is made of this
+        log_epsilon=varying(jnp.asarray(NEVER), logits, labels),
     )
     # optax has a large number for what cannot be
     fits = lengths >= count + _repeats(labels, there)

@@ -32,7 +32,7 @@ from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, Source
 from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
 from transformers_jax.nn.position import rotation, score_module
-from transformers_jax.shard import constrain
+from transformers_jax.shard import constrain, varying
 
 UNROLLED_ON_CPU = 24  # repeats; beyond, compiling costs more than unrolling gains
 BY_BRANCH = frozenset({"attention", "ffn"})
@@ -209,7 +209,7 @@ class Stack(nnx.Module):
 
         own = len(owners) == 0  # each step has parameters of its own
         slices = (params if own else None, caches, jnp.arange(steps), None if own else owners)
-        body = self._remat(body)
+        body, x = self._remat(body), varying(x, params, context.sources)  # latents vary by images
         if not self._unrolls(steps):
             x, (caches, collected) = jax.lax.scan(body, x, slices)
         else:

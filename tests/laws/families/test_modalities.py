@@ -9,9 +9,6 @@ import transformers_jax as tj
 from transformers_jax import FULL, Near
 
 CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
-LEARNED = ("blip-2", "idefics", "wav2vec2")
-"""The families with a loop that begins with what is the same on all devices of a shard_map, such as
-learned vectors: JAX's check of varying axes refuses it, so that check_vma=False is needed."""
 MODALITIES = {
     "audio-spectrogram-transformer": "spectrograms",
     "clip": "images and texts",
@@ -524,8 +521,8 @@ MESHES = """
     from jax.sharding import AxisType, PartitionSpec as P
     import transformers_jax as tj
     from tests.laws.families.conftest import OTHERS, _tiny
-    from tests.laws.families.test_modalities import LEARNED, MODALITIES
-    from tests.laws.families.test_modalities import answers, gradient, inputs_of, near, same
+    from tests.laws.families.test_modalities import MODALITIES, answers, gradient, inputs_of
+    from tests.laws.families.test_modalities import near, same
     from transformers_jax import shard
 
     mesh = tj.make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
@@ -545,7 +542,7 @@ MESHES = """
         near(jax.device_get(actual), jax.device_get(expected))
         forward = lambda p, x: answers(tj.functional(model)[0](p, **x))
         specs = dict(mesh=rows, in_specs=(P(), P("rows")), out_specs=P("rows"))
-        cut = jax.shard_map(forward, **specs, check_vma=family not in LEARNED)
+        cut = jax.shard_map(forward, **specs)
         same(jax.jit(cut)(params, inputs), forward(params, inputs))
     print("agrees")
 """
