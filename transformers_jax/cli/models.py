@@ -139,6 +139,8 @@ class Inspect:
     """what the decoder of an encoder-decoder reads"""
     audio: DisallowNone[str | None] = None
     """draw this recording as the model hears it, and where in it each of its tokens is"""
+    image: DisallowNone[str | None] = None
+    """draw what the model sees in this picture: attention over it, rollout, filters, ..."""
     json: bool = False
     """the description as JSON"""
 
@@ -157,7 +159,8 @@ class Inspect:
             print(to_json(description))
         else:
             tables.show(description, tables.console())
-        if self.out or self.audio or self.text is not None or self.ids is not None:
+        shown = (self.out, self.audio, self.image)
+        if any(shown) or self.text is not None or self.ids is not None:
             name = Path(self.model).resolve().name.split(".")[0]
             for path in self.draw(source, Path(self.out or f"inspect-{name}")):
                 print(f"wrote {path}", file=sys.stderr if self.json else sys.stdout)
@@ -177,8 +180,8 @@ class Inspect:
 
         config, weights = find_config(source, ignore=self.ignore, head=self.head)
         head = head_of(config, self.head)
-        if self.audio is not None:
-            return self.draw_audio(weights, out)
+        if self.audio is not None or self.image is not None:
+            return self.draw_raw(weights, out)
         if self.text is None and self.ids is None:
             return pictures.draw_graphs(Plan(config, head).build(), out)
         head = "none" if head == "multiple_choice" else head
@@ -212,17 +215,26 @@ class Inspect:
         graphs = pictures.draw_graphs(model, out, labels)
         return [*graphs, *pictures.draw_maps(fields, out, labels, title)]
 
-    def draw_audio(self, weights: Any, out: Path) -> list[Path]:
-        """What the model hears of a recording, as PNG files."""
+    def draw_raw(self, weights: Any, out: Path) -> list[Path]:
+        """What the model hears of a recording, or sees in a picture, as PNG files."""
         import transformers_jax as tj
+        from transformers_jax.inspection.images import draw_image
         from transformers_jax.inspection.sounds import draw_sound
 
-        if self.text is not None or self.ids is not None:
-            raise ValueError("--audio and --text exclude each other; give one of them")
+        given = {"--audio": self.audio, "--image": self.image, "--text": self.text or self.ids}
+        names = [name for name, value in given.items() if value is not None]
+        if len(names) > 1:
+            raise ValueError(f"{' and '.join(names)} exclude each other; give one of them")
         if weights is None:
-            raise ValueError("--audio needs the weights of a model: name its directory")
+            raise ValueError(f"{names[0]} needs the weights of a model: name its directory")
         processor = tj.load_processor(weights)
-        return draw_sound(tj.from_pretrained(weights, head=self.head), processor, self.audio, out)
+        model = tj.from_pretrained(weights, head=self.head, ignore=self.ignore)
+        if self.audio is not None:
+            return draw_sound(model, processor, self.audio, out)
+        files, missing = draw_image(model, processor, self.image, out)
+        for name, reason in missing.items():
+            print(f"no {name}: {reason}", file=sys.stderr)
+        return files
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,9 @@ embeddings.position_embedding.weight | embed.position
 
     def embedder(self, head):
         size = self.num_channels * self.patch_size**2
-        spec = FlatPatchSpec(size, self.num_patches, self.hidden_size, initial=self.initial)
+        spec = FlatPatchSpec(
+            size, self.num_patches, self.hidden_size, self.num_channels, self.initial
+        )
         return FlatPatchEmbedder(spec)
 
     def pooler(self, head):

@@ -25,6 +25,7 @@ class FlatPatchSpec:
         size: how many numbers a patch has.
         positions: how many positions are learned, those of the patches of a square image.
         width: D, of the stream.
+        channels: of an image, which are the last axis of a patch.
 
     Raises:
         ValueError: a number of positions that is no square.
@@ -33,6 +34,7 @@ class FlatPatchSpec:
     size: int
     positions: int
     width: int
+    channels: int = 3
     initial: spec.Initial = field(default_factory=spec.Initial)
 
     def __post_init__(self):
@@ -46,6 +48,12 @@ class FlatPatchSpec:
     def side(self) -> int:
         """How many positions a side of the square has."""
         return math.isqrt(self.positions)
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width of a patch."""
+        edge = math.isqrt(self.size // self.channels)
+        return edge, edge
 
 
 class FlatPatchEmbedder(Embedder):
