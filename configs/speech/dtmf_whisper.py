@@ -2,13 +2,15 @@
 
 Source:    our own: a Whisper of two layers and one, drawn from the seed, that reads log-mel
            features of two seconds at 4 kHz.
-Command:   python -m train.finetune configs/finetune/dtmf_whisper.py
+Command:   python -m train.finetune configs/speech/dtmf_whisper.py
            python -m train.evaluate --model runs/dtmf_whisper --data 'generated:dtmf[test]'
-Hardware:  two CPU cores.
-Time:      not measured.
-Result:    not measured.
+Hardware:  two CPU cores, shared with other processes.
+Time:      134 s from start to report, for 146 thousand parameters.
+Result:    99.5% of 400 held-out numbers at 10 dB without a mistake, and 99.0% of those of the
+           test split; 2026-11-30, Python 3.11.
 Choices:   with Whisper's own deviation of initial weights, 0.02, a first form of it had learned
-           nothing after 1,100 steps.
+           nothing after 1,100 steps. With 0.1 the loss stays at that of a language model, 2.4, for
+           200 steps, and is 0.5 after 310.
 """
 
 from transformers_jax.data.config import Table

@@ -1,7 +1,7 @@
 """Telephone keys in noise become the numbers that were dialled.
 
 Source:    our own: a Wav2Vec2 of two layers, drawn from the seed, that reads samples at 4 kHz.
-Command:   python -m train.finetune configs/finetune/dtmf_ctc.py
+Command:   python -m train.finetune configs/speech/dtmf_ctc.py
            python -m train.evaluate --model runs/dtmf_ctc --data 'generated:dtmf[test]'
 Hardware:  two CPU cores, shared with other processes.
 Time:      299 s from start to report, for 107 thousand parameters.
