@@ -1,8 +1,7 @@
 """Wav2Vec2 base (95M) on recordings without texts.
 
 The recordings are not part of this project: pass --data.train with a table whose column "audio"
-has the paths of LibriSpeech's files, cut to 250,000 samples (15.6 s) at most, as every row is as
-long as the longest.
+has the paths of LibriSpeech's files, cut to 250,000 samples (15.6 s) at most, as the paper does.
 
 Source:    Baevski et al. 2020, wav2vec 2.0, sections 4.2 and 5.1: 400,000 updates of 1.6 h of
            audio, peak learning rate 5e-4, the first 8% of the updates warm it up, then a straight

@@ -10,8 +10,11 @@ import pytest
 import transformers_jax as tj
 from tests.docs.test_task_pages import rows_of
 from transformers_jax.data.config import Table
+from transformers_jax.data.evaluated import evaluation_batches
 from transformers_jax.data.generated import TABLES
+from transformers_jax.data.tables import of_python
 from transformers_jax.optim import AdamW
+from transformers_jax.runs.answering import opened
 from transformers_jax.runs.fit import fit
 from transformers_jax.tasks import CTC, SpeechPretraining
 from transformers_jax.tasks.speech_pretraining import drawn_negatives
@@ -68,12 +71,18 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_recordings_are_trained_on_and_their_texts_compared(tmp_path, table):
-    run(tmp_path / "run", table, CTC())
-    last = [line for line in lines(tmp_path / "run") if "eval_exact_match" in line][-1]
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, table):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    run(folder, table, CTC())
+    return folder
+
+
+def test_recordings_are_trained_on_and_their_texts_compared(trained):
+    last = [line for line in lines(trained) if "eval_exact_match" in line][-1]
     assert np.isfinite(last["eval_loss"])
     assert 0 <= last["eval_exact_match"] <= 1 <= last["eval_character_error_rate"] + 1
-    model = tj.from_pretrained(tmp_path / "run" / "model")
+    model = tj.from_pretrained(trained / "model")
     assert model.plan.head == "ctc"
 
 
@@ -93,6 +102,33 @@ def test_what_is_no_recording_is_refused_by_its_place(tmp_path, table, record, m
     assert any(re.fullmatch(one, str(error.value), re.DOTALL) for one in patterns)
 
 
+def test_recordings_of_like_length_are_in_a_batch_and_are_answered_alike(trained, table):
+    found, widths = {}, {}
+    for rows in ("padded", "bucketed"):
+        answering = opened(trained, None, None, {"rows": rows, "batch": 4})
+        records = of_python("some", table)
+        read, form = answering.read(records, answered=True)
+        batches = evaluation_batches(answering.part(read, form), "some")
+        widths[rows] = [batch["input_values"].shape[1] for batch in batches]
+        numbers = np.concatenate([batch["number"] for batch in batches])
+        assert sorted(numbers) == [*range(24)]
+        path = answering.answers(records, answered=True)[0]["path"]
+        found[rows] = answering.losses(records)["loss"], [one[one >= 0].tolist() for one in path]
+    assert found["padded"][1] == found["bucketed"][1]
+    assert {*map(len, found["padded"][1])} == {len(one["audio"]) // 40 for one in table}
+    np.testing.assert_allclose(found["padded"][0], found["bucketed"][0], rtol=1e-5)
+    # multiples of 32 frames, of which the longest has 81
+    assert {*widths["padded"]} == {96 * 40}
+    assert widths["bucketed"] == sorted(widths["bucketed"])
+    assert {*widths["bucketed"]} == {64 * 40, 96 * 40}
+
+
+def test_no_recording_is_cut_to_the_length_of_rows(trained, table):
+    where = np.argmax([len(record["audio"]) for record in table])
+    with pytest.raises(ValueError, match=rf"\[{where}\]: .* frames, and rows have 9 at most"):
+        tj.predict(trained, table, length=9)
+
+
 def test_pretraining_ends_where_the_codebooks_collapse(tmp_path, table):
     sounds = [{"audio": record["audio"]} for record in table]
     run(tmp_path / "run", sounds, SpeechPretraining(mask_length=3))
@@ -105,12 +141,11 @@ def test_pretraining_ends_where_the_codebooks_collapse(tmp_path, table):
         run(tmp_path / "other", sounds, asked)
 
 
-def test_what_is_predicted_names_its_column(tmp_path, table):
-    run(tmp_path / "run", table, CTC())
-    said = tj.predict(tmp_path / "run", [{"sound": table[0]["audio"]}], audio="sound")
+def test_what_is_predicted_names_its_column(trained, table):
+    said = tj.predict(trained, [{"sound": table[0]["audio"]}], audio="sound")
     assert set(said[0]) == {"text"}
     with pytest.raises(ValueError, match=r"none of 'audio', .*: pass --data.audio NAME"):
-        tj.predict(tmp_path / "run", [{"sound": table[0]["audio"]}])
+        tj.predict(trained, [{"sound": table[0]["audio"]}])
 
 
 def test_pretraining_predicts_nothing_and_says_so(tmp_path, table):

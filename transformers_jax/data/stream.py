@@ -4,8 +4,6 @@ A pass over a text is a permutation of its pieces, taken in windows. The pieces 
 examples, each by its own noise, and the examples become rows. A position is (pass, window, row) of
 every part of a mixture: a few numbers, which a checkpoint keeps. Continuing there takes one window,
 however far the run has come, and any number of processes reads the same rows.
-
-Of Grain this uses the shuffle alone: its iterators resume only by the state of a whole pipeline.
 """
 
 from __future__ import annotations
@@ -101,7 +99,7 @@ class Part:
             window = -(-window // data.batch) * data.batch
         self.size = min(window, max(self.pieces.count, 1))
         self.windows = -(-self.pieces.count // self.size)
-        cached = CACHED * self.size if data.rows in GROUPED else 0
+        cached = CACHED * self.size if data.rows in GROUPED and not self.drawn else 0
         self.example = functools.lru_cache(cached)(self._make_example)
         self.rows = functools.lru_cache(CACHED)(self._make_rows)
         self.rows_in = functools.lru_cache(1024)(lambda *window: len(self.rows(*window)))
@@ -117,9 +115,15 @@ class Part:
         packing.check_fits(example, self.layout)
         return example
 
+    def sized(self, batch: Batch, layout: Layout) -> Batch:
+        """A batch whose arrays beside its sides are as wide as a layout says."""
+        return batch
+
     def row(self, epoch: int, indices: Sequence[int]) -> Row:
         """The examples at these indices of a pass, which are those of one row."""
         return [self.example(epoch, index) for index in indices]
+
+    outline = row  # what says how long its examples are: themselves, or less of them
 
     def take(self, cursor: Cursor, count: int) -> tuple[list[tuple[int, list[int]]], Cursor]:
         """(pass, indices) of the next rows, as `row` takes them, and the position after them."""
@@ -155,7 +159,7 @@ class Part:
         first, last = window * self.size, min((window + 1) * self.size, self.pieces.count)
         if self.data.rows not in GROUPED:
             return [[index] for index in range(first, last)]
-        lengths = lengths_of([self.example(epoch, index) for index in range(first, last)])
+        lengths = lengths_of(self.outline(epoch, range(first, last)))
         order = self._generator(epoch, window, kind=1)
         if self.data.rows == "packed":
             rows = packing.first_fit(lengths, (self.layout.width, self.layout.target))
@@ -227,12 +231,12 @@ class Stream:
         row = lambda part, epoch, indices: part.row(epoch, indices)
         layout = self.layout
         if self.data.rows == "bucketed":
-            layout = packing.bucket([row(*one) for one in taken], layout)
+            layout = packing.bucket([part.outline(n, some) for part, n, some in taken], layout)
         first, own = self.parts[0], self.own(size)
         numbers = own if first.mixing is None else with_partners(own, len(taken))
         rows = [row(*taken[number]) if number < len(taken) else [] for number in numbers]
         like = next(filter(None, rows), None) or row(first, 0, first.rows(0, 0)[0])
-        batch = packing.assemble(rows, layout, like)
+        batch = first.sized(packing.assemble(rows, layout, like), layout)
         if first.mixing is not None:
             batch = first.mixing(batch, sum(map(bool, rows)), first._generator(0, done, kind=2))
             batch = some_of(batch, numbers, own)
@@ -242,7 +246,7 @@ class Stream:
         """A batch of so many rows without a token, of the widest that the stream has."""
         first = self.parts[0]
         like = first.row(0, first.rows(0, 0)[0])
-        batch = packing.assemble([[]] * size, self.layout, like)
+        batch = first.sized(packing.assemble([[]] * size, self.layout, like), self.layout)
         mixing = first.mixing
         return batch if mixing is None else mixing(batch, 0, first._generator(0, 0, kind=2))
 
@@ -305,8 +309,7 @@ class Stream:
 
     def epoch(self, position: Position) -> float:
         """Passes over the text so far, of the part that is read most often."""
-        cursors = zip(self.parts, position.parts)
-        return max(cursor.epoch + part.done(cursor) for part, cursor in cursors)
+        return max(one.epoch + part.done(one) for part, one in zip(self.parts, position.parts))
 
     def check(self, batch: int) -> None:
         """There is enough text for a batch.

@@ -166,11 +166,12 @@ def opened(
     data = config.data if config is not None and isinstance(config.data, Table) else Table()
     data = dataclasses.replace(data, train="", too_long=data.too_long if own else chosen.too_long)
     data = chosen.tabled(data)
+    if "sound" in chosen.reads:  # the longest that was trained on limits no recording
+        data = dataclasses.replace(data, length=0)
     if not chosen.scored:  # what is written stands behind a row of its own
         data = dataclasses.replace(data, rows="bucketed")
     check_written(chosen, settings)
-    records = {"data": data, "task": chosen, "sampling": Sampling()}
-    records = settings_of(records, settings)
+    records = settings_of({"data": data, "task": chosen, "sampling": Sampling()}, settings)
     reference = _reference(records["task"], config, start)
     readers = readers_beside(records["task"], Readers(tokenizer, processor), source)
     model = with_task(records["task"].equipped(model), records["task"], readers.tokenizer)
@@ -327,9 +328,8 @@ def evaluate(
     Raises:
         ValueError: as of `predict`; a record without what is to be predicted.
     """
-    return measured(
-        model, records, task=task, tokenizer=tokenizer, processor=processor, **settings
-    )[0]
+    named: Any = {"task": task, "tokenizer": tokenizer, "processor": processor}
+    return measured(model, records, **named, **settings)[0]
 
 
 def measured(

@@ -9,7 +9,7 @@ import numpy as np
 
 from transformers_jax.data import packing
 from transformers_jax.data.config import Table
-from transformers_jax.data.packing import Layout
+from transformers_jax.data.packing import Batch, Layout, Row
 from transformers_jax.data.stream import Part
 from transformers_jax.objectives.example import Example
 from transformers_jax.tasks.rows import Drawn, Rows, length_of
@@ -38,6 +38,16 @@ class TaskPart(Part):
         if self.shuffle and isinstance(examples, Drawn):
             return examples.draw(number, self._generator(epoch, number))
         return examples[number]
+
+    def outline(self, epoch: int, indices: Sequence[int]) -> Row:
+        examples = self.source.examples
+        if isinstance(examples, Drawn):  # without what takes long to make
+            return [examples.outline(self._shuffled(epoch, index)) for index in indices]
+        return self.row(epoch, indices)
+
+    def sized(self, batch: Batch, layout: Layout) -> Batch:
+        examples = self.source.examples
+        return examples.sized(batch, layout.width) if isinstance(examples, Drawn) else batch
 
 
 class ApartPart(TaskPart):

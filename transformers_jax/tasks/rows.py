@@ -89,11 +89,11 @@ class Form:
 
 
 class Drawn(Sequence[Example]):
-    """Examples that are made when they are read, as those of pictures and of sound are: all of one
-    length, and for training changed at random.
+    """Examples that are made when they are read, as those of pictures and of sound are, and for
+    training changed at random.
 
     Attributes:
-        length: tokens of each, on the side that is read.
+        length: tokens of the longest, on the side that is read.
         fingerprint: 16 hex digits: which these are.
         mixing: what is done with a batch that is trained on; None: nothing.
     """
@@ -110,6 +110,14 @@ class Drawn(Sequence[Example]):
     def draw(self, number: int, noise: np.random.Generator) -> Example:
         """One as it is trained on."""
         raise NotImplementedError
+
+    def outline(self, number: int) -> Example:
+        """One without what takes long to make: what says its lengths is there."""
+        return self[number]
+
+    def sized(self, batch: dict[str, Any], width: int) -> dict[str, Any]:
+        """A batch of rows of so many tokens, of arrays that were made for the longest."""
+        return batch
 
     def select(self, numbers: Sequence[int]) -> Drawn:
         """Some of them."""

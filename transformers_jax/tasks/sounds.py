@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from transformers_jax.arrays import Float, Int
 from transformers_jax.data.augment.spectra import SpecAugment
 from transformers_jax.data.tables import Records
 from transformers_jax.data.threads import in_threads
+from transformers_jax.nn.embed.waves import WaveSpec
 from transformers_jax.objectives.example import Example
 from transformers_jax.processing.audio.features import Lengths, Waveforms, WhisperFeatures
 from transformers_jax.processing.audio.processor import AudioProcessor
@@ -31,6 +32,7 @@ KEPT = 2**29  # bytes of features that stay in memory
 
 Noise = np.random.Generator
 Samples = Float[np.ndarray, " T"]
+Numbers = Int[np.ndarray, " N"]
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,13 @@ class Waves:
     """Samples as a model takes them, filled up to the longest with zeros.
 
     Attributes:
-        longest: samples of a row.
-        tokens: frames that the model makes of it.
+        longest: samples of a row, before a batch is cut to those that it needs.
+        stem: how frames are made of samples.
     """
 
     features: Waveforms
     longest: int
-    tokens: int
+    stem: WaveSpec
 
     def __call__(self, samples: Samples) -> dict[str, Any]:
         """{"input_values": [S], "samples": how many are audio}."""
@@ -150,9 +152,36 @@ class Waves:
         row[: len(samples)] = own["input_values"][0]
         return {"input_values": row, SAMPLES: len(samples)}
 
+    def tokens(self, lengths: Numbers) -> Numbers:
+        """The frames of recordings of so many samples."""
+        return self.stem.frames(lengths)
+
     def drawn(self, arrays: dict[str, Any], samples: int, noise: Noise) -> dict[str, Any]:
         """The same: of waveforms it is the model that hides frames."""
         return arrays
+
+    def sized(self, batch: dict[str, Any], width: int) -> dict[str, Any]:
+        """A batch of as many samples as so many frames are made of: silence is cut off, or added,
+        so that a width is compiled once, whatever the longest of a table."""
+        values, needed = batch["input_values"], self.stem.samples(width)
+        room = max(needed - values.shape[1], 0)
+        return {**batch, "input_values": np.pad(values[:, :needed], [(0, 0), (0, room)])}
+
+
+def waves_for(form: Form, sounds: Sounds, stem: WaveSpec) -> Waves:
+    """What becomes of recordings whose processor makes waveforms.
+
+    Raises:
+        ValueError: one has more frames than rows may have.
+    """
+    longest, most = int(sounds.lengths.max()), form.data.length
+    if most and (frames := stem.frames(longest)) > most:
+        where = sounds.places[int(sounds.lengths.argmax())]
+        raise ValueError(
+            f"{where}: the audio gives {frames:,} frames, and rows have {most:,} at most "
+            "(--data.length): raise it, or cut the recording"
+        )
+    return Waves(cast(Waveforms, sounds.processor.features), longest, stem)
 
 
 @dataclass(frozen=True)
@@ -160,17 +189,21 @@ class Spectra:
     """Log-mel features of a window, in which training hides bands and stretches.
 
     Attributes:
-        tokens: states that the encoder makes of a window.
+        states: that the encoder makes of a window.
         hidden: None hides nothing.
     """
 
     features: WhisperFeatures
-    tokens: int
+    states: int
     hidden: SpecAugment | None = None
 
     def __call__(self, samples: Samples) -> dict[str, Any]:
         """{"input_features": [mels frames]}."""
         return {"input_features": self.features([samples], Lengths())["input_features"][0]}
+
+    def tokens(self, lengths: Numbers) -> Numbers:
+        """As many, whatever the length."""
+        return np.full_like(lengths, self.states)
 
     def drawn(self, arrays: dict[str, Any], samples: int, noise: Noise) -> dict[str, Any]:
         """The features with masks, which depend on the noise alone."""
@@ -179,6 +212,10 @@ class Spectra:
         frames = -(-samples // self.features.hop_length)
         masked = self.hidden(arrays["input_features"], noise, frames)
         return {**arrays, "input_features": masked}
+
+    def sized(self, batch: dict[str, Any], width: int) -> dict[str, Any]:
+        """The same: a window is all that the encoder reads."""
+        return batch
 
 
 class SoundExamples(Drawn):
@@ -198,7 +235,8 @@ class SoundExamples(Drawn):
         targets: Sequence[Int[np.ndarray, " T"]] = (),
     ):
         self.sounds, self.read, self.once, self.targets = sounds, read, once, targets
-        self.length = read.tokens
+        self.tokens = read.tokens(sounds.lengths)
+        self.length = int(self.tokens.max())
         sums = hashlib.sha256(f"{sounds.fingerprint} {read!r}".encode())
         for some in once:
             for name, value in sorted(some.items()):
@@ -230,12 +268,18 @@ class SoundExamples(Drawn):
     @property
     def lengths(self) -> Int[np.ndarray, "N 2"]:
         targets = [len(ids) for ids in self.targets] or [0] * len(self)
-        return np.stack([np.full(len(self), self.length), targets], axis=1).astype(np.int64)
+        return np.stack([self.tokens, targets], axis=1).astype(np.int64)
+
+    def outline(self, number: int) -> Example:
+        return self._example(number, {})
+
+    def sized(self, batch: dict[str, Any], width: int) -> dict[str, Any]:
+        return self.read.sized(batch, width)
 
     def _example(self, number: int, arrays: Mapping[str, Any]) -> Example:
         target = {"labels": self.targets[number]} if self.targets else {}
         once = {**arrays, **self.once[number], NUMBER: number}
-        return Example(target=target, once=once, size=self.length)
+        return Example(target=target, once=once, size=int(self.tokens[number]))
 
 
 def _known_by(source: Any) -> bytes:

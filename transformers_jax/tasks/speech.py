@@ -20,7 +20,15 @@ from transformers_jax.processing.audio.features import Waveforms
 from transformers_jax.tasks.base import Task
 from transformers_jax.tasks.figures import worst_texts
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
-from transformers_jax.tasks.sounds import AUDIO, SAMPLES, SoundExamples, Sounds, Waves, sounds_of
+from transformers_jax.tasks.sounds import (
+    AUDIO,
+    SAMPLES,
+    SoundExamples,
+    Sounds,
+    Waves,
+    sounds_of,
+    waves_for,
+)
 
 NO_FRAME = -1
 """Stands for the class of a frame behind the audio."""
@@ -30,7 +38,7 @@ def waves_of(form: Form, records: Records) -> tuple[Sounds, Waves, str]:
     """(the recordings of records, what becomes of each, what is told of them).
 
     Raises:
-        ValueError: as of `sounds_of`; a processor that makes no waveforms.
+        ValueError: as of `sounds_of` and `waves_for`; a processor that makes no waveforms.
     """
     sounds, spec = sounds_of(form, records), reader_of(form.model)
     features: Any = sounds.processor.features
@@ -46,7 +54,7 @@ def waves_of(form: Form, records: Records) -> tuple[Sounds, Waves, str]:
         f"{records.name}: the longest has {longest:,} samples ({longest / rate:.1f} s at {rate:,} "
         f"Hz), {frames:,} frames"
     )
-    return sounds, Waves(features, longest, frames), note
+    return sounds, waves_for(form, sounds, spec), note
 
 
 def with_mask_of_samples(batch: Mapping[str, Any], withheld: tuple[str, ...]) -> dict[str, Any]:

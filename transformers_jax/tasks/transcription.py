@@ -27,6 +27,7 @@ from transformers_jax.tasks.sounds import (
     Spectra,
     Waves,
     sounds_of,
+    waves_for,
 )
 from transformers_jax.tasks.speech import with_mask_of_samples
 from transformers_jax.tasks.writing import Writing
@@ -169,8 +170,7 @@ class Transcription(Writing):
                     "settings hide frames, mask_time_prob of its config"
                 )
             tower: Any = form.model
-            spec = tower.towers["encoder"].embed.spec
-            return Waves(features, longest, spec.frames(longest)), note
+            return waves_for(form, sounds, tower.towers["encoder"].embed.spec), note
         window = features.chunk_length * rate
         for where, length in zip(sounds.places, sounds.lengths.tolist()):
             if length > window:
