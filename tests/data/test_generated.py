@@ -11,7 +11,7 @@ import pytest
 
 from transformers_jax.data import generated, python_docs
 from transformers_jax.data.config import Table
-from transformers_jax.data.generated import TABLES, entities, facts, glyphs, packages
+from transformers_jax.data.generated import TABLES, entities, facts, glyphs, packages, tones
 from transformers_jax.data.generated.entities import Documented, Namespace
 from transformers_jax.data.generated.splits import SPLITS, split_of
 from transformers_jax.data.python_docs import Document
@@ -238,3 +238,22 @@ def test_few_digits_are_ten_of_each_class_that_all_have_to_train_on():
     known = {(one["image"].tobytes(), one["label"]) for one in every}
     assert {(one["image"].tobytes(), one["label"]) for one in few} <= known
     assert len(TABLES["digits_few"]("test")) == len(TABLES["digits"]("test"))
+
+
+# ---------------------------------------------------------------- tones
+
+
+def test_single_letters_in_morse_code_are_trained_on_alone(monkeypatch):
+    monkeypatch.setattr(tones, "COUNTS", dict.fromkeys(SPLITS, 40))
+    monkeypatch.setattr(tones, "ALONE", 2)
+    made = {split: tones.morse(split) for split in SPLITS}
+    texts = {split: [record["text"] for record in records] for split, records in made.items()}
+    assert sorted(text for text in texts["train"] if len(text) == 1) == sorted(2 * [*tones.CODES])
+    assert {len(text) for split in SPLITS[1:] for text in texts[split]} == {2, 3}
+    assert len({text for own in texts.values() for text in own}) == 3 * 40 + len(tones.CODES)
+    assert max(len(one["audio"]) for own in made.values() for one in own) <= 2 * tones.RATE
+    first, second = made["train"][40:42]  # two recordings of one letter
+    assert first["text"] == second["text"]
+    assert len(first["audio"]) != len(second["audio"])
+    longest = [tones._record("JQY", "test", tones._keyed, take) for take in range(20)]
+    assert 6500 < max(len(one["audio"]) for one in longest) <= 2 * tones.RATE

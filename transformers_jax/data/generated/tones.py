@@ -1,8 +1,8 @@
 """`dtmf` and `morse`: the tones of telephone keys, and letters in Morse code, in noise.
 
-A record has `audio` (float32 samples at `sampling_rate`), `text`, and `decibels`: how much louder
-the signal is than the noise. What is said is of one split; durations, pauses, pitch and noise are
-drawn for each record.
+A record has `audio` (float32 samples at `sampling_rate`, two seconds at most), `text`, and
+`decibels`: how much louder the signal is than the noise. What is said is of one split; durations,
+pauses, pitch and noise are drawn for each record.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ RATE = 4000
 KEYS = ("123A", "456B", "789C", "*0#D")
 LOW, HIGH = (697, 770, 852, 941), (1209, 1336, 1477, 1633)  # Hz (ITU-T Q.23)
 DIGITS, LETTERS = 6, 3  # of a text at most
+ALONE = 60  # recordings of each letter by itself, which are trained on
 TONE, PAUSE = (0.05, 0.09), (0.04, 0.08)  # seconds
-DOT = (0.03, 0.05)  # seconds; a dash is three of them (ITU-R M.1677)
+DOT = (0.03, 0.04)  # seconds; a dash is three of them (ITU-R M.1677)
 RAMP = 0.005  # seconds in which a tone rises and falls
 CODES = {
     "A": ".-", "B": "-...", "C": "-.-.", "D": "-..", "E": ".", "F": "..-.", "G": "--.", "H": "....",
@@ -40,12 +41,18 @@ def dtmf(split: str) -> list[dict[str, Any]]:
 
 
 def morse(split: str) -> list[dict[str, Any]]:
-    """The records of a split: letters in Morse code."""
-    return [_record(text, split, _keyed) for text in _texts(split, "".join(CODES), LETTERS, 1)]
+    """The records of a split: two or three letters in Morse code, and among those that are trained
+    on letters by themselves, by which codes are learned before their order is."""
+    texts = _texts(split, "".join(CODES), LETTERS, 1)
+    found = [_record(text, split, _keyed) for text in texts]
+    if split == "train":
+        takes = [(letter, take) for letter in CODES for take in range(ALONE)]
+        found += [_record(letter, split, _keyed, take) for letter, take in takes]
+    return found
 
 
 def _texts(split: str, symbols: str, most: int, seed: int) -> list[str]:
-    """Different texts of one split, of one symbol up to so many."""
+    """Different texts of one split, of two symbols up to so many."""
     draw = random.Random(f"{split} {seed}")
     found: dict[str, None] = {}
     for _ in range(100 * COUNTS[split]):
@@ -57,9 +64,10 @@ def _texts(split: str, symbols: str, most: int, seed: int) -> list[str]:
     return list(found)
 
 
-def _record(text: str, split: str, sound: Any) -> dict[str, Any]:
+def _record(text: str, split: str, sound: Any, take: int = 0) -> dict[str, Any]:
     number = int.from_bytes(text.encode(), "big") % 2**63
-    rng = np.random.default_rng((number, len(text)))
+    seeds = (number, len(text), take) if take else (number, len(text))
+    rng = np.random.default_rng(seeds)
     signal = np.concatenate([_silence(rng), sound(text, rng), _silence(rng)])
     decibels = rng.uniform(QUIET, LOUD) if split == "train" else MEASURED
     # the power of the tones themselves, not of the pauses between them
