@@ -9,6 +9,7 @@ import wave
 import jax
 import numpy as np
 import pytest
+import soundfile
 
 import transformers_jax as tj
 from transformers_jax.cli import main
@@ -164,6 +165,31 @@ def test_the_command_names_what_is_missing(whisper, tmp_path, capsys):
     ):
         assert main(["transcribe", *files, "--model", str(whisper)]) == 1
         assert words in capsys.readouterr().err
+
+
+def test_sound_that_cannot_be_read_is_named_or_skipped(whisper, sound, tmp_path, capsys):
+    folder, out = tmp_path / "sounds", tmp_path / "said.jsonl"
+    folder.mkdir()
+    write(folder / "a.wav", sound[:0])
+    (folder / "b.wav").write_bytes(b"RIFF what")
+    wave_of_nan = np.full(16_000, np.nan, np.float32)
+    soundfile.write(folder / "c.wav", wave_of_nan, 16_000, subtype="FLOAT")
+    write(folder / "d.wav", sound[:9000])
+    command = ["transcribe", str(folder), "--model", str(whisper), "--language", "en"]
+    assert main(command) == 1
+    assert f"{folder / 'a.wav'} is empty: it has no samples (--on-error skip" in (
+        capsys.readouterr().err
+    )
+    assert main([*command, "--out", str(out), "--on-error", "skip"]) == 0
+    said = capsys.readouterr().err
+    assert "c.wav has samples that are not finite, the first at 0" in said
+    assert "3 of 4 files could not be read" in said
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [sorted(line)[:2] for line in lines[:3]] == [["error", "file"]] * 3
+    assert "error" not in lines[3]
+    whole = out.read_text()
+    assert main([*command, "--out", str(out), "--on-error", "skip"]) == 0
+    assert out.read_text() == whole  # nothing is left to do
 
 
 def test_another_rate_is_resampled_by_the_command(whisper, sound, tmp_path, capsys):

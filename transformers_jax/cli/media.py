@@ -44,6 +44,8 @@ class Transcribe:
     condition_on_previous: bool = False
     """tell each window what the one before said"""
     num_beams: DisallowNone[int | None] = None
+    on_error: Literal["stop", "skip"] = "stop"
+    """skip: a file that cannot be read gets a line with its error, and the others are done"""
     dtype: str = "float32"
     """of the parameters: float32, bfloat16, auto, ..."""
     out: DisallowNone[str | None] = None
@@ -66,21 +68,37 @@ class Transcribe:
         folder = model_folder(self.model)
         model: Any = tj.from_pretrained(folder, dtype=self.dtype)
         processor = tj.load_processor(folder)
+        failed = 0
         for file in files[done:]:
-            said = self._transcript(model, processor, file)
+            try:
+                sound = _sound(processor, file)
+            except ValueError as error:
+                text = " ".join(str(error).split())
+                if self.on_error == "stop":
+                    more = " (--on-error skip goes on with the others)" * (len(files) > 1)
+                    raise ValueError(f"{text}{more}") from None
+                failed += 1
+                print_line(f"left out: {text}", error=True)
+                if out is not None:
+                    _append(out, {"file": str(file), "error": text})
+                continue
+            said = self._transcript(model, processor, file, sound)
             if out is None:
                 print_line(said.text if len(files) == 1 else f"{file}: {said.text}")
             else:
-                with out.open("a", encoding="utf-8") as lines:
-                    line = {"file": str(file), **said.to_dict()}
-                    lines.write(json_text(line, ensure_ascii=False) + "\n")
+                _append(out, {"file": str(file), **said.to_dict()})
             for wanted, ending, write in ((self.srt, ".srt", srt), (self.vtt, ".vtt", vtt)):
                 if wanted:
                     publish(file.with_suffix(ending), write(said))
+        if failed:
+            every = len(files) - done
+            print_line(
+                f"{failed:,} of {every:,} files could not be read, and are left out", error=True
+            )
         if out is not None:
             print_line(f"wrote {out}")
 
-    def _transcript(self, model: Any, processor: Any, file: Path) -> Any:
+    def _transcript(self, model: Any, processor: Any, file: Path, sound: Any) -> Any:
         """What one file says."""
         import transformers_jax as tj
         from transformers_jax.data.progress import live
@@ -89,9 +107,8 @@ class Transcribe:
         with live(file.name, lambda line: print_line(line, error=True)) as show:
             return tj.transcribe(
                 model,
-                str(file),
+                sound,
                 processor=processor,
-                resample=True,
                 language=self.language,
                 task=self.task,
                 timestamps=self.timestamps,
@@ -103,3 +120,17 @@ class Transcribe:
                 show=lambda share: show(f"{file.name}: {share:.0%}"),
                 **options,
             )
+
+
+def _sound(processor: Any, file: Path) -> Any:
+    """The samples of a file at the model's rate; of a model that reads none, the file, which
+    `tj.transcribe` refuses with what it needs."""
+    if getattr(processor, "audio_processor", None) is None:
+        return str(file)
+    return processor.audio_processor.samples(str(file), resample=True)
+
+
+def _append(out: Path, line: dict[str, Any]) -> None:
+    """Writes a line of JSON behind those that there are."""
+    with out.open("a", encoding="utf-8") as lines:
+        lines.write(json_text(line, ensure_ascii=False) + "\n")

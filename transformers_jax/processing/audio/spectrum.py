@@ -75,11 +75,14 @@ def mel_power(
     """
     rows = []
     for start in range(0, len(frames), BLOCK):
-        block = frames[start : start + BLOCK].astype(np.float64)
+        block = np.asarray(frames[start : start + BLOCK], np.float64)
         if preemphasis:
+            block = block.copy()
             block -= block.mean(1, keepdims=True)
             block[:, 1:] -= preemphasis * block[:, :-1]
             block[:, 0] *= 1 - preemphasis
         spectra = np.fft.rfft(block * window, fft)
-        rows.append((spectra.real**2 + spectra.imag**2) @ filters)
+        power = np.square(spectra.real)
+        power += np.square(spectra.imag)
+        rows.append(power @ filters)
     return np.concatenate(rows)

@@ -74,8 +74,10 @@ def _file(file: Any, name: str) -> Image:
 
     try:
         with pillow.open(file) as opened:
-            upright = eight_bits(ImageOps.exif_transpose(opened), name).convert("RGB")
-            return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
+            ImageOps.exif_transpose(opened, in_place=True)  # which copies only what it turns
+            upright = eight_bits(opened, name)
+            upright = upright if upright.mode == "RGB" else upright.convert("RGB")
+            return np.asarray(upright).transpose(2, 0, 1)  # its pixels stay side by side
     except FileNotFoundError:
         raise ValueError(f"{name} does not exist") from None
     except (OSError, SyntaxError, EOFError, pillow.DecompressionBombError) as error:

@@ -70,7 +70,7 @@ def _pil(image: Image, size: tuple[int, int], number: int) -> Image:
         return np.asarray(pillow.fromarray(plane).resize(size[::-1], resample=number))
 
     if image.dtype == np.uint8 and image.shape[0] in (3, 4):
-        return np.ascontiguousarray(one(image.transpose(1, 2, 0)).transpose(2, 0, 1))
+        return one(np.ascontiguousarray(image.transpose(1, 2, 0))).transpose(2, 0, 1)
     return np.stack([one(np.ascontiguousarray(plane)) for plane in image])
 
 

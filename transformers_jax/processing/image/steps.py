@@ -113,7 +113,8 @@ class Rescale:
     factor: float
 
     def __call__(self, image: Image) -> Image:
-        return (image.astype(np.float64) * self.factor).astype(np.float32)
+        levels = np.ascontiguousarray(image)  # of a file the channels of a pixel are neighbours
+        return (levels.astype(np.float64) * self.factor).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ class Normalize:
                 "pass do_convert_rgb=True to load_processor, or a picture in RGB"
             )
         mean, std = (np.array(x, np.float32)[:, None, None] for x in (self.mean, self.std))
-        return (image.astype(np.float32) - mean) / std
+        made = np.subtract(np.ascontiguousarray(image), mean, dtype=np.float32)
+        return np.divide(made, std, out=made)
 
 
 Step = Resize | CenterCrop | PadToSquare | Rescale | Normalize
@@ -148,7 +150,7 @@ def stack(images: Sequence[Image]) -> Num[np.ndarray, "B C H W"]:
             f"the pictures of a batch have the shapes {sorted(shapes)} after all steps, and this "
             "processor neither crops nor pads them to one; pass them one by one"
         )
-    return np.stack(images)
+    return np.stack([np.ascontiguousarray(image) for image in images])
 
 
 def pad_to(images: Sequence[Image], size: Size | None) -> list[Image]:
