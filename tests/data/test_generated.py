@@ -26,11 +26,9 @@ def plain(record):
 
 OTHERS = {"digits_few": "digits", "two_pictures_swapped": "two_pictures"}
 """Tables that are made of the records of another, each with a test of its own."""
-HERE = [
-    name
-    for name in TABLES
-    if name not in OTHERS and (name != "spoken_digits" or shutil.which("espeak-ng"))
-]
+SPEAKS = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
+HERE = [name for name in TABLES if name not in (*OTHERS, "spoken_digits")]
+HERE += [pytest.param("spoken_digits", marks=[pytest.mark.slow, SPEAKS])]
 
 
 @pytest.mark.parametrize("name", HERE)

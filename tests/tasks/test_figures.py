@@ -29,6 +29,7 @@ from transformers_jax.tasks.figures import (
     Listing,
     Scatter,
     confusion_of,
+    errors_of,
     from_json,
     histogram_of_ranks,
     scatter_of,
@@ -190,6 +191,28 @@ def test_the_worst_texts_are_listed():
     assert figure.rows[1] == ["s0", "right", "right", "100.0"]
     assert len(figure.rows) == MOST_ROWS
     assert Translation.figure is not MultipleChoice.figure
+
+
+def test_errors_are_a_histogram_and_a_list_of_those_with_most(tmp_path):
+    heard = ["12", "1", "12", "123456"], ["12", "12", "12", "12"]
+    figure = errors_of(["s0", "s1", "s2", "s3"], *heard)
+    assert [count for count in figure.counts if count] == [2, 1, 1]
+    assert (figure.counts[0], figure.counts[10], figure.counts[-1]) == (2, 1, 1)
+    expected = [["s3", "123456", "12", "2.000"], ["s1", "1", "12", "0.500"]]
+    assert figure.rows == expected
+    (tmp_path / "figure.json").write_text(json.dumps({"step": 7, **to_json(figure)}))
+    assert plot_answers(tmp_path) == ["figure.png"]
+    text = answers_of(tmp_path, ["figure.png"])
+    assert text.index("![answers](figure.png)") < text.index("| s3 | 123456 | 12 | 2.000 |")
+    assert "| s1 | 1 | 12 | 0.500 |" in answers_of(tmp_path, [])  # without the picture
+    assert "None." in answers_of_right(tmp_path)
+
+
+def answers_of_right(folder):
+    """The section of a report where no text has an error."""
+    figure = errors_of(["s0"], ["12"], ["12"])
+    (folder / "figure.json").write_text(json.dumps({"step": 7, **to_json(figure)}))
+    return answers_of(folder, [])
 
 
 FIGURES = {

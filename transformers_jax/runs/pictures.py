@@ -10,12 +10,11 @@ import numpy as np
 from transformers_jax.json_files import json_or_empty
 from transformers_jax.runs.page import table
 from transformers_jax.runs.plots import new_figure, save_figure
-from transformers_jax.tasks.figures import Confusion, Figure, Histogram, Listing, from_json
+from transformers_jax.tasks.figures import Confusion, Errors, Figure, Histogram, Listing, from_json
 from transformers_jax.training.evaluate import FIGURE
 
 WRITTEN_IN = 12  # classes up to which the cells of a matrix hold their numbers
-
-
+HEARD_AS = ("source", "written", "reference", "character error rate")
 PICTURE = "figure.png"
 
 
@@ -30,15 +29,19 @@ def plot_answers(folder: Path) -> list[str]:
 
 def answers_of(folder: Path, images: Sequence[str], where: str = "") -> str:
     """The section of a report about the answers of a run: its picture, if it is one of the images,
-    or its table. `where` is the path to the images."""
+    its table, or both. `where` is the path to the images."""
     values = json_or_empty(folder / FIGURE)
     figure, after = from_json(values), f"After step {values.get('step', 0):,}"
     if isinstance(figure, Listing):
         rows = table(figure.head, figure.rows) if figure.rows else "None."
         return f"{after}. {figure.title}:\n\n{rows}"
-    if figure is None or PICTURE not in images:
-        return ""
-    return f"{after}, {caption(figure)}:\n\n![answers]({where}{PICTURE})"
+    shown = []
+    if figure is not None and PICTURE in images:
+        shown.append(f"{after}, {caption(figure)}:\n\n![answers]({where}{PICTURE})")
+    if isinstance(figure, Errors):
+        rows = table(HEARD_AS, figure.rows) if figure.rows else "None."
+        shown.append(f"{after}, the texts with most errors:\n\n{rows}")
+    return "\n\n".join(shown)
 
 
 def caption(figure: Figure) -> str:

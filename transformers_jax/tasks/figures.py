@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.arrays import Int
-from transformers_jax.metrics import confusion, squad
+from transformers_jax.metrics import character_error_rate, confusion, squad
 
 MOST_CLASSES = 30  # of a matrix that can be read
 MOST_POINTS = 2000  # of a scatter
 MOST_ROWS = 20  # of a table
 COMPARED = 2000  # texts among which the worst are looked for
+HEARD = 500  # texts that are compared character by character
 LONGEST = 200  # characters of a cell
 
 
@@ -48,6 +49,14 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Errors(Histogram):
+    """How many texts have which error rate, and those with the highest: (where it is from, what
+    was written, what was expected, the rate)."""
+
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class Listing:
     """A table: what is most worth looking at."""
 
@@ -61,6 +70,7 @@ KINDS: Mapping[str, Callable[..., Figure]] = {
     "confusion": Confusion,
     "scatter": Scatter,
     "histogram": Histogram,
+    "errors": Errors,
     "listing": Listing,
 }
 
@@ -128,6 +138,16 @@ def worst_texts(sources: Sequence[str], written: Sequence[str], expected: Sequen
     rows = [[*map(cell, compared[n]), f"{scores[n]:.1f}"] for n in order]
     title = "The texts with the fewest words in common with their references"
     return Listing(title, ["source", "written", "reference", "F1 of words"], rows)
+
+
+def errors_of(sources: Sequence[str], written: Sequence[str], expected: Sequence[str]) -> Errors:
+    """The character error rates of the first HEARD texts, and those of them with most errors."""
+    compared = [*zip(sources, written, expected)][:HEARD]
+    rates = [character_error_rate([w], [e])["character_error_rate"] for _, w, e in compared]
+    order = np.argsort(-np.array(rates), kind="stable")[:MOST_ROWS].tolist()
+    rows = [[*map(cell, compared[n]), f"{rates[n]:.3f}"] for n in order if rates[n]]
+    shown = histogram_of("character error rate (1: or higher)", rates, 0, 1)
+    return Errors(shown.label, shown.edges, shown.counts, rows)
 
 
 def cell(text: str) -> str:

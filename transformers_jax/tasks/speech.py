@@ -18,7 +18,7 @@ from transformers_jax.metrics import character_error_rate, exact_match, word_err
 from transformers_jax.nn.ctc import ctc_loss
 from transformers_jax.processing.audio.features import Waveforms
 from transformers_jax.tasks.base import Task
-from transformers_jax.tasks.figures import worst_texts
+from transformers_jax.tasks.figures import errors_of
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
 from transformers_jax.tasks.sounds import (
     AUDIO,
@@ -172,7 +172,7 @@ class CTC(Task):
     def figure(self, answers, rows, form):
         if rows.references is None:
             return None
-        return worst_texts(rows.records.places, self._texts(answers, form), rows.references)
+        return errors_of(rows.records.places, self._texts(answers, form), rows.references)
 
     def _texts(self, answers: Any, form: Form) -> list[str]:
         blank = form.model.config.pad_token_id

@@ -17,7 +17,7 @@ from transformers_jax.metrics import character_error_rate, word_error_rate
 from transformers_jax.objectives.losses import seq2seq_lm
 from transformers_jax.processing.audio.features import Waveforms, WhisperFeatures
 from transformers_jax.speech.vocabulary import Vocabulary, checked, vocabulary_of
-from transformers_jax.tasks.figures import worst_texts
+from transformers_jax.tasks.figures import errors_of
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
 from transformers_jax.tasks.sounds import (
     AUDIO,
@@ -249,7 +249,7 @@ class Transcription(Writing):
     def figure(self, answers, rows, form):
         if rows.references is None:
             return None
-        return worst_texts(rows.records.places, self._texts(answers, form), rows.references)
+        return errors_of(rows.records.places, self._texts(answers, form), rows.references)
 
     def figures(self, texts, references):
         return {**word_error_rate(texts, references), **character_error_rate(texts, references)}
