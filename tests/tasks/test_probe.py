@@ -165,3 +165,8 @@ def test_a_task_that_is_not_solved_says_what_to_do():
 def test_what_has_no_solution_is_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_probe_of_weights_that_no_one_has_trained_is_refused():
+    with pytest.raises(ValueError, match="from_scratch draws its weights anew"):
+        TrainConfig(init_from="some", from_scratch=True, adapter=tj.Probe())

@@ -222,6 +222,11 @@ def _check_start(config: TrainConfig) -> None:
         return
     if config.init_from is None:
         raise ValueError("an adapter changes weights that there are: name them with init_from")
+    if config.from_scratch and isinstance(config.adapter, Probe):
+        raise ValueError(
+            "a probe reads what a checkpoint has learned, and from_scratch draws its weights anew: "
+            "leave from_scratch out, or train the whole model, --adapter none"
+        )
     if named and isinstance(config.adapter, (LoRA, IA3, BitFit, PromptTuning, PrefixTuning)):
         raise ValueError(
             f"{named[0]} draws weights that {type(config.adapter).__name__} would leave as they "
