@@ -9,11 +9,13 @@ import pytest
 import transformers_jax as tj
 from transformers_jax.data.config import Table
 from transformers_jax.data.tables import of_python
+from transformers_jax.models.plan import Plan
 from transformers_jax.nn.param import params
 from transformers_jax.processing.readers import Readers, new_processor
 from transformers_jax.tasks import ImagePretraining
 from transformers_jax.tasks.image_pretraining import hidden_patches
 from transformers_jax.tasks.rows import Form
+from transformers_jax.training.metrics import read
 
 SIZES = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
 IMAGE = dict(image_size=8, patch_size=2, num_channels=1)
@@ -67,14 +69,51 @@ def test_other_patches_are_hidden_in_each_step_and_the_same_in_evaluations(autoe
     np.testing.assert_array_equal(first, second)
 
 
-def test_simmim_hides_patches_of_rows_that_are_pictures():
-    config = tj.ViTConfig(**SIZES, **IMAGE, encoder_stride=2)
-    model = tj.from_config(config, head="masked_image_modeling", key=jax.random.key(0))
+WINDOWS = dict(
+    image_size=8, patch_size=1, num_channels=1, embed_dim=8, depths=(1, 1), num_heads=(1, 2),
+    window_size=4, encoder_stride=2,
+)  # fmt: skip
+HIDING = {
+    "vit": tj.ViTConfig(**SIZES, **IMAGE, encoder_stride=2),
+    "deit": tj.DeiTConfig(**SIZES, **IMAGE, encoder_stride=2),
+    "swin": tj.SwinConfig(**WINDOWS),
+    "swinv2": tj.Swinv2Config(**WINDOWS),
+}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_simmim_hides_patches_of_rows_that_are_pictures(name):
+    config = HIDING[name]
+    model = Plan(config, "masked_image_modeling").build()
     task = ImagePretraining(unit=4).of_family(config)
     assert (task.method, task.head) == ("simmim", "masked_image_modeling")
     given = task.objective.inputs(model, batch([0, 1, -100]))[0]
     model.check(given)
-    assert np.asarray(given["bool_masked_pos"]).sum(1).tolist() == [12, 12, 0]
+    share = 3 / 4 * 64 / config.patch_size**2  # three of four squares
+    assert np.asarray(given["bool_masked_pos"]).sum(1).tolist() == [share, share, 0]
+
+
+@pytest.mark.slow
+def test_a_swin_learns_hidden_pixels_and_then_classes(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 100, (24, 8, 8)).astype(np.uint8)
+    levels[::2, :4] += 150
+    table = [{"image": x, "label": ("high", "low")[n % 2]} for n, x in enumerate(levels)]
+    model = tj.from_config(HIDING["swin"], head="masked_image_modeling", key=jax.random.key(0))
+    tj.save_pretrained(model, tmp_path / "new")
+    Readers(processor=new_processor(model.config)).save(tmp_path / "new")
+    settings = dict(batch=8, learning_rate=3e-3)
+    hidden = tj.finetune(
+        tmp_path / "new", "image_pretraining", table, table, unit=2, epochs=8,
+        out=tmp_path / "hidden", **settings,
+    )  # fmt: skip
+    losses = [x["eval_loss"] for x in read(tmp_path / "hidden/metrics.jsonl") if "eval_loss" in x]
+    assert hidden.metrics["loss"] <= losses[0]
+    assert losses[-1] < 0.9 * losses[0]
+    tuned = tj.finetune(
+        tmp_path / "hidden", "image_classification", table, table, epochs=8,
+        out=tmp_path / "tuned", **settings,
+    )  # fmt: skip
+    assert tuned.metrics["accuracy"] == 1
 
 
 def test_a_table_is_read_without_labels_or_a_tokenizer(autoencoder):
