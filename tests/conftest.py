@@ -59,7 +59,8 @@ def pytest_configure(config):
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     jax.config.update("jax_disable_most_optimizations", True)
     if jax.__version_info__ < (0, 11):  # newer XLA has one way of fusing, and refuses the flag
-        os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
+        flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = flags  # programs this small are not worth compiling in parts
 
 
 @pytest.fixture(scope="session", autouse=True)
