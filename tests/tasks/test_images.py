@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import re
+import sys
 import tarfile
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from tests.data.test_sources import prepare
 from tests.docs.test_task_pages import rows_of
 from transformers_jax.data.augment.settings import Augment
 from transformers_jax.data.config import Table
@@ -21,6 +23,7 @@ from transformers_jax.optim import AdamW, Constant
 from transformers_jax.processing.readers import Readers, new_processor, with_settings
 from transformers_jax.runs.fit import fit
 from transformers_jax.tasks import ImageClassification
+from transformers_jax.tasks.corpus import read_task
 from transformers_jax.tasks.images import pictures_of
 from transformers_jax.tasks.rows import Form
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig
@@ -179,6 +182,32 @@ def test_every_source_gives_the_same_pictures(kind, tmp_path):
     found = pictures_of(form(), records)[1]
     for number, (image, _) in enumerate(made):
         np.testing.assert_array_equal(found.image(number), image.transpose(2, 0, 1))
+
+
+def test_pictures_of_tfds_have_its_classes_and_need_no_tensorflow(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    rows = []
+    for number, (image, label) in enumerate(pictures(6)):
+        (file := tmp_path / f"{number}.png").write_bytes(encoded(image))
+        rows.append({"image": str(file), "label": label, "image/filename": file.name})
+    prepare(
+        tmp_path,
+        lambda f: {
+            "image": f.Image(), "label": f.ClassLabel(names=[*NAMES]), "image/filename": f.Text(),
+        },
+        rows,
+    )  # fmt: skip
+    model = form().model
+    data = Table(train="tfds:small", batch=2, validation_fraction=0.0)
+    corpus = read_task(
+        data, ImageClassification(), None, model, processor=new_processor(model.config)
+    )
+    assert corpus.form.classes == NAMES
+    assert len(corpus.train.records) == 6
+    for number, label in enumerate(corpus.train.references):
+        pixels = corpus.train.examples[number].once["pixel_values"]
+        assert (pixels[0].mean() > pixels[2].mean()) == (label == 1)  # red is 1
+    assert "tensorflow" not in sys.modules
 
 
 def form(**settings):
