@@ -102,6 +102,19 @@ def test_what_is_no_recording_is_refused_by_its_place(tmp_path, table, record, m
     assert any(re.fullmatch(one, str(error.value), re.DOTALL) for one in patterns)
 
 
+def test_recordings_that_cannot_be_read_are_left_out_where_it_is_asked_for(trained, table):
+    wrong = [{"audio": [], "text": "1"}, {"audio": "none.wav", "text": "2"}]
+    answering = opened(trained, None, None, {"damaged": "skip", "batch": 4})
+    read, _ = answering.read(of_python("some", [wrong[0], *table[:5], wrong[1]]), answered=True)
+    assert [record["text"] for record in read.records.records] == [one["text"] for one in table[:5]]
+    assert len(read.examples) == len(read.references) == 5
+    assert re.search(r"left out, 2 of 7 .*some\[0\].*some\[6\].*none\.wav", read.notes[-1])
+    with pytest.raises(ValueError, match=r"some: 2 of 2 recordings cannot be read"):
+        answering.read(of_python("some", wrong), answered=True)
+    with pytest.raises(ValueError, match=r"^some\[0\]"):  # each needs a prediction
+        answering.read(of_python("some", wrong), answered=False)
+
+
 def test_recordings_of_like_length_are_in_a_batch_and_are_answered_alike(trained, table):
     found, widths = {}, {}
     for rows in ("padded", "bucketed"):

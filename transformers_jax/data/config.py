@@ -110,8 +110,8 @@ class Table(Settings):
     resample: bool = False
     """recordings of another rate are made that of the processor; otherwise they are refused"""
     damaged: Literal["error", "skip"] = "error"
-    """what becomes of pictures that cannot be read: they are named and counted, and refused or left
-    out"""
+    """what becomes of pictures and recordings that cannot be read: they are named and counted, and
+    refused or left out"""
     length: int = 0
     """most tokens of a row; 0: those of the longest, as far as the model can read"""
     too_long: Literal["truncate", "stride", "error"] = "truncate"

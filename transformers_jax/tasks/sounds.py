@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from transformers_jax.arrays import Float, Int
 from transformers_jax.data.augment.spectra import SpecAugment
+from transformers_jax.data.damaged import SHOWN
 from transformers_jax.data.tables import Records
 from transformers_jax.data.threads import in_threads
 from transformers_jax.nn.embed.waves import WaveSpec
@@ -97,11 +98,18 @@ class Sounds:
         return sums.hexdigest()[:16]
 
 
-def sounds_of(form: Form, records: Records) -> Sounds:
-    """The recordings of records, each of which was read once, for its length.
+def sounds_of(
+    form: Form, records: Records, *, answered: bool = True
+) -> tuple[Records, Sounds, list[str]]:
+    """(the records whose recording can be read, their recordings, what is told of the others). Each
+    is read once, for its length.
+
+    Args:
+        answered: False where each record needs a prediction, so that none is left out.
 
     Raises:
-        ValueError: as of `Sounds.samples`; a rate that is no number.
+        ValueError: as of `Sounds.samples`, unless `data.damaged` leaves them out; none that can be
+            read; a rate that is no number.
     """
     assert form.processor is not None
     assert form.processor.audio_processor is not None
@@ -110,8 +118,29 @@ def sounds_of(form: Form, records: Records) -> Sounds:
     rates = [None if rate is None else int(rate) for rate in said]
     processor = form.processor.audio_processor
     sounds = Sounds(values, rates, records.places, column, processor, form.data.resample)
-    lengths = in_threads(lambda number: len(sounds.samples(number)), range(len(sounds)))
-    return replace(sounds, lengths=np.array(lengths, np.int64))
+    if form.data.damaged == "error" or not answered:
+        read = lambda number: len(sounds.samples(number))
+        lengths = in_threads(read, range(len(sounds)))
+        return records, replace(sounds, lengths=np.array(lengths, np.int64)), []
+    found = in_threads(partial(_length_or_error, sounds), range(len(sounds)))
+    lengths = np.array([one if isinstance(one, int) else 0 for one in found], np.int64)
+    sounds, wrong = replace(sounds, lengths=lengths), [x for x in found if isinstance(x, str)]
+    if not wrong:
+        return records, sounds, []
+    more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    told = f"{len(wrong)} of {len(found)} recordings cannot be read: {'; '.join(wrong[:SHOWN])}"
+    whole = [number for number, one in enumerate(found) if isinstance(one, int)]
+    if not whole:
+        raise ValueError(f"{records.name}: {told}{more}")
+    note = f"{records.name}: left out, {told}{more}"
+    return records.select(whole), sounds.select(whole), [note]
+
+
+def _length_or_error(sounds: Sounds, number: int) -> int | str:
+    try:
+        return len(sounds.samples(number))
+    except ValueError as error:
+        return str(error)
 
 
 def samples_of(value: Any, where: str, column: str) -> Samples:

@@ -34,13 +34,16 @@ NO_FRAME = -1
 """Stands for the class of a frame behind the audio."""
 
 
-def waves_of(form: Form, records: Records) -> tuple[Sounds, Waves, str]:
-    """(the recordings of records, what becomes of each, what is told of them).
+def waves_of(
+    form: Form, records: Records, *, answered: bool
+) -> tuple[Records, Sounds, Waves, list[str]]:
+    """(records, their recordings, what becomes of each, what is told of them).
 
     Raises:
         ValueError: as of `sounds_of` and `waves_for`; a processor that makes no waveforms.
     """
-    sounds, spec = sounds_of(form, records), reader_of(form.model)
+    records, sounds, left_out = sounds_of(form, records, answered=answered)
+    spec = reader_of(form.model)
     features: Any = sounds.processor.features
     if not isinstance(features, Waveforms):
         raise ValueError(
@@ -54,7 +57,7 @@ def waves_of(form: Form, records: Records) -> tuple[Sounds, Waves, str]:
         f"{records.name}: the longest has {longest:,} samples ({longest / rate:.1f} s at {rate:,} "
         f"Hz), {frames:,} frames"
     )
-    return sounds, waves_for(form, sounds, spec), note
+    return records, sounds, waves_for(form, sounds, spec), [note, *left_out]
 
 
 def with_mask_of_samples(batch: Mapping[str, Any], withheld: tuple[str, ...]) -> dict[str, Any]:
@@ -104,7 +107,7 @@ class CTC(Task):
         )  # fmt: skip
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        sounds, waves, note = waves_of(form, records)
+        records, sounds, waves, notes = waves_of(form, records, answered=answered)
         texts = form.texts(records, "label") if answered else None
         ids = [form.tokenizer.encode(text) for text in texts or ()]
         width = max(map(len, ids), default=0)
@@ -120,7 +123,7 @@ class CTC(Task):
             labels[: len(own)] = own
             once[number] = {"labels": labels}
         examples = SoundExamples(sounds, waves, once)
-        return Rows(records, examples, np.arange(len(records)), texts, notes=(note,))
+        return Rows(records, examples, np.arange(len(records)), texts, notes=tuple(notes))
 
     # ------------------------------------------------------------ training
 

@@ -80,9 +80,9 @@ class SpeechPretraining(Task):
         return ("pad",)
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        sounds, waves, note = waves_of(form, records)
+        records, sounds, waves, notes = waves_of(form, records, answered=answered)
         examples = SoundExamples(sounds, waves, [{} for _ in range(len(sounds))])
-        return Rows(records, examples, np.arange(len(records)), None, notes=(note,))
+        return Rows(records, examples, np.arange(len(records)), None, notes=tuple(notes))
 
     def inputs(self, batch):
         return with_mask_of_samples(batch, self.withheld)

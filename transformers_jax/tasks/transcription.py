@@ -106,12 +106,12 @@ class Transcription(Writing):
         return {"language": self.language, "task": self._task} if self.language else {}
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        sounds = sounds_of(form, records)
+        records, sounds, left_out = sounds_of(form, records, answered=answered)
         words = vocabulary_of(form.model, form.tokenizer)
         prompt = self._prompt(words)
         read, note = self._reading(form, sounds)
         once = [{PROMPT: np.array(prompt, np.int32)} for _ in range(len(sounds))]
-        notes = [f"{records.name}: {note}"]
+        notes = [f"{records.name}: {note}", *left_out]
         references, targets = None, list[np.ndarray]()
         if answered:
             references, texts = self._texts_of(form, records, words)
