@@ -16,7 +16,7 @@ from transformers_jax.nn.param import params
 from transformers_jax.optim import AdamW
 from transformers_jax.runs.answering import opened, records_of
 from transformers_jax.runs.fit import fit
-from transformers_jax.tasks import Captioning
+from transformers_jax.tasks import Captioning, images
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig
 
 FEW = ("described", "llava", "idefics")
@@ -191,3 +191,12 @@ def test_a_run_from_random_weights_writes_and_is_continued_exactly(tmp_path):
     again = fit(config.replace(schedule_steps=4, out=str(tmp_path / "two")))
     same = lambda a, b: np.testing.assert_array_equal(a, b)
     jax.tree.map(same, params(whole.model), params(again.model))
+
+
+def test_the_tokens_of_a_picture_are_counted_once_for_a_table(models, pictures, monkeypatch):
+    """They follow from the shapes of the whole model, which take a moment."""
+    counted = []
+    known = images.tokens_of
+    monkeypatch.setattr(images, "tokens_of", lambda *given: counted.append(1) or known(*given))
+    batches_of(models["described"], [{"image": pictures[0], "caption": "a cat"}] * 12)
+    assert len(counted) < 6

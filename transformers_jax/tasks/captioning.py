@@ -182,7 +182,8 @@ class Captioning(Task):
                     "the model names no decoder_start_token_id, with which a text begins; set "
                     "--model.decoder-start-token-id"
                 )
-            return [target_of(text, start, groups.pictures.tokens) for text in texts]
+            tokens = groups.pictures.tokens  # of each picture, by shapes of the whole model
+            return [target_of(text, start, tokens) for text in texts]
         held = getattr(config, "image_token_index", None)
         if self.encoder == "texts":
             return [source_of(text, held) for text in texts]
