@@ -21,11 +21,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bucketing, checkpoints, engine, importing, loading, report, start, timed
+from benchmarks import (
+    bucketing,
+    checkpoints,
+    engine,
+    importing,
+    loading,
+    pictures,
+    report,
+    start,
+    timed,
+)  # fmt: skip
 from benchmarks.cases import all_cases
 
 HERE = Path(__file__).parent
-WHOLE = ("start", "loading", *checkpoints.LOADS, "importing", "engine", "bucketing")
+WHOLE = ("start", "loading", *checkpoints.LOADS, "importing", "engine", "bucketing", "pictures")
 OURS = ("jax", "jaxlib", "flax", "optax", "numpy")
 THEIRS = ("torch", "transformers")
 
@@ -60,6 +70,8 @@ def measured(case: str, options: argparse.Namespace) -> Any:
         return engine.measure()
     if case == "bucketing":
         return bucketing.measure(options.rounds)
+    if case == "pictures":
+        return pictures.measure(options.rounds)
     if case == "importing":
         return importing.measure(options.rounds)
     cores = 1 if options.one_core else None

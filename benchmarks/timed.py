@@ -94,9 +94,13 @@ class Worker:
         if line:
             return json.loads(line)
         self.process.wait()
+        raise RuntimeError(self.last_words())
+
+    def last_words(self) -> str:
+        """The last line of an ended process."""
         self.errors.seek(0)
         lines = [line for line in self.errors.read().splitlines() if line.strip()]
-        raise RuntimeError(lines[-1][:300] if lines else f"exit {self.process.returncode}")
+        return lines[-1][:300] if lines else f"exit {self.process.returncode}"
 
     def run(self, seconds: float) -> dict[str, list[float]]:
         """The times of some runs."""
@@ -124,10 +128,12 @@ def run(
 ) -> Result:
     """All sides of a case, each on so many cores (None: all)."""
     module = module_of(case)
-    result = Result(case, module.UNIT)
+    result = Result(case, getattr(module, "UNITS", {}).get(case, module.UNIT))
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(sys.executable, case, "prepare", folder)
         worker.stop()
+        if worker.process.returncode:
+            raise RuntimeError(f"{case} cannot be prepared: {worker.last_words()}")
         workers, answers, work = [], {}, 1.0
         for side in module.SIDES:
             python = sys.executable if side == "ours" else torch_python

@@ -3,7 +3,8 @@
     python -m benchmarks.worker CASE SIDE FOLDER
 
 Writes JSON lines: first {"answer", "work", "ready"}, then for every line `SECONDS` read from its
-standard input the times of as many runs as fit (at least two), until the input ends.
+standard input the times of as many runs as fit (at least two, or `LEAST_RUNS` of the case), until
+the input ends.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from benchmarks.cases import module_of
 LEAST_RUNS = 2
 
 
-def measure(run, seconds: float) -> dict[str, list[float]]:
+def measure(run, seconds: float, least: int = LEAST_RUNS) -> dict[str, list[float]]:
     """Wall and CPU seconds of each run, and the highest memory of the process so far in MiB."""
     wall: list[float] = []
     cpu: list[float] = []
-    while len(wall) < LEAST_RUNS or sum(wall) < seconds:
+    while len(wall) < least or sum(wall) < seconds:
         began, used = time.perf_counter(), time.process_time()
         run()
         wall.append(time.perf_counter() - began)
@@ -45,8 +46,9 @@ def main(case: str, side: str, folder: str) -> None:
     prepared = module.SIDES[side](setting, folder)
     ready = {"answer": prepared.answer, "work": prepared.work}
     print(json.dumps(ready | {"ready": time.perf_counter() - began}), file=out, flush=True)
+    least = getattr(module, "LEAST_RUNS", LEAST_RUNS)
     for line in sys.stdin:
-        print(json.dumps(measure(prepared.run, float(line))), file=out, flush=True)
+        print(json.dumps(measure(prepared.run, float(line), least)), file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 A module of `TIMED` has `CASES: {name: setting}`, `SIDES: {side: (setting, folder) -> Side}`, the
 unit that its `work` counts, and optionally `prepare(setting, folder)`, which our side runs first to
-write what both sides read. Modules import JAX or PyTorch inside the sides that need them: the two
+write what both sides read, `UNITS` of cases that count something else, and `LEAST_RUNS` of a round
+where one takes long. Modules import JAX or PyTorch inside the sides that need them: the two
 live in different interpreters.
 """
 
@@ -13,7 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-TIMED = ("training", "shapes", "finetuning", "forward", "decoding", "window", "long")
+TIMED = (
+    *("training", "shapes", "finetuning", "forward", "decoding", "window", "long"),
+    *("vision", "speech", "processors"),
+)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def test_the_models_that_are_timed_can_be_built(case):
     config = load_config(setting["config"])
     head = module.head(setting) if hasattr(module, "head") else setting.get("loss", "none")
     assert Plan(config, head).build().parameter_count > 1e6
-    length = setting["length"]
+    length = setting.get("length", 1)
     assert length <= getattr(config, "max_position_embeddings", length)
 
 
@@ -120,3 +120,8 @@ def test_rows_of_like_length_answer_what_padded_ones_do():
     assert "padded to the longest" in text
     with pytest.raises(RuntimeError, match="predict: rows of like length"):
         bucketing.check("predict", {"bucketed": [{"score": 0.9}], "padded": [{"score": 0.8}]})
+
+
+def test_pictures_are_reported_as_a_share_of_a_step():
+    text = report.inputs({"images": {"resized": 200.0}, "step": 5.0})
+    assert "| resized | 200 | 2.5% |" in text
