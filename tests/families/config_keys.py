@@ -159,14 +159,8 @@ FAMILY = {
     },
     "umt5": {"scalable_attention": NOTHING},
     "whisper": {
-        **dict.fromkeys(
-            """mask_feature_length mask_feature_min_masks mask_feature_prob mask_time_length
-            mask_time_min_masks mask_time_prob""".split(),
-            "of apply_spec_augment, which is refused",
-        ),
         "classifier_proj_size": "of the head of audio classification, which is no head here",
         "forced_decoder_ids": "what generation begins with: decoder_input_ids of a call say it",
-        "median_filter_width": "of the places of words in the audio, which are not computed",
         "num_hidden_layers": "encoder_layers by another name",
         "scale_embedding": NOTHING,
     },

@@ -198,7 +198,6 @@ def test_towers_that_say_no_family_are_of_the_family_s_own_kind():
     ("family", "switch"),
     [
         ("clip_text_model", {"dropout": 0.1}),
-        ("whisper", {"apply_spec_augment": True}),
         ("whisper", {"use_weighted_layer_sum": True}),
         ("vit", {"pruned_heads": {"0": [1]}}),
     ],

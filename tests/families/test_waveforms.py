@@ -9,6 +9,7 @@ import transformers_jax as tj
 from tests.laws.families.conftest import BERT, CROSS_ATTENTION, WAVES
 from transformers_jax.models.base import Plan
 from transformers_jax.nn.param import bind, params
+from transformers_jax.nn.spec_augment import Spans, SpecAugment
 
 rng = np.random.default_rng(0)
 SAMPLES = rng.normal(size=(2, 44)).astype(np.float32)
@@ -76,6 +77,39 @@ def test_a_group_norm_reads_padding_and_a_layer_norm_does_not():
         whole = model(input_values=SAMPLES, attention_mask=MASK).last_hidden_state[0, :4]
         alone = model(input_values=SAMPLES[:1, :34]).last_hidden_state[0]
         assert np.allclose(whole, alone, atol=1e-5) is same
+
+
+def test_a_whisper_that_trains_hears_some_frames_only():
+    sizes = dict(vocab_size=20, num_mel_bins=6, d_model=8, max_source_positions=16)
+    sides = ("encoder", "decoder")
+    sizes |= {f"{side}_{name}": 1 for side in sides for name in ("layers", "attention_heads")}
+    hides = dict(apply_spec_augment=True, mask_time_prob=0.5, mask_time_length=4)
+    features = rng.normal(size=(2, 6, 32)).astype("float32")
+
+    def run(key, **settings):
+        config = tj.WhisperConfig(**sizes, init_std=0.5, pad_token_id=0, **settings)
+        model = tj.from_config(config, key=jax.random.key(0))
+        ids = np.ones((2, 3), int)
+        out = model(input_features=features, decoder_input_ids=ids, key=key)
+        return np.asarray(out.encoder_last_hidden_state)
+
+    for settings in (hides, {**hides, "mask_time_prob": 0.0, "mask_feature_prob": 0.5}):
+        settings = {**settings, "mask_feature_length": 2}
+        noisy = [run(jax.random.key(n), **settings) for n in (0, 0, 1)]
+        np.testing.assert_array_equal(noisy[0], noisy[1])
+        assert np.abs(noisy[0] - noisy[2]).max() > 1e-3
+        np.testing.assert_array_equal(run(None, **settings), run(jax.random.key(0)))
+
+
+def test_hidden_frames_are_zero_and_the_others_as_they_were():
+    x = 1 + rng.random((3, 40, 6))
+    hidden = SpecAugment(Spans(0.5, 4), Spans(0.4, 2)).zeroed(jnp.asarray(x), jax.random.key(0))
+    kept = np.asarray(hidden) != 0
+    np.testing.assert_allclose(np.asarray(hidden)[kept], x[kept], rtol=1e-6)
+    frames, channels = kept.any(2), kept.any(1)
+    np.testing.assert_array_equal(kept, frames[:, :, None] & channels[:, None])
+    assert 0.2 < frames.mean() < 0.9
+    assert 0.2 < channels.mean() < 0.9
 
 
 def test_hidden_frames_tell_nothing_of_their_audio():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from transformers_jax.models.shared.augmented import SpecAugmented
 from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.models.shared.seq2seq_heads import encoder_decoder_head
 from transformers_jax.models.shared.standard import StandardSides
@@ -12,7 +13,7 @@ from transformers_jax.nn.embed import FrameEmbedder, FrameSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class WhisperConfig(StandardSides):
+class WhisperConfig(SpecAugmented, StandardSides):
     """The fields of a Whisper config.json; defaults are whisper-tiny (38M). `scale_embedding`
     changes nothing, as in the reference. A row of features is as long as the encoder's positions
     say; the decoder reads `decoder_input_ids`, or labels shifted to the right."""
@@ -20,12 +21,9 @@ class WhisperConfig(StandardSides):
     model_type = "whisper"
     PLACEMENT = "pre"
     BIASES = ("query", "value", "out")
-    FIXED = {"apply_spec_augment": False, "use_weighted_layer_sum": False}
+    FIXED = {"use_weighted_layer_sum": False}
     UNUSED = frozenset(
-        """classifier_proj_size mask_feature_length mask_feature_min_masks mask_feature_prob
-        mask_time_length mask_time_min_masks mask_time_prob median_filter_width scale_embedding
-        num_hidden_layers forced_decoder_ids
-        """.split()
+        "classifier_proj_size scale_embedding num_hidden_layers forced_decoder_ids".split()
     )
     PREFIX, OUTPUT = "model.", "proj_out.weight"
     shares_embeddings = False  # only the decoder has words
@@ -37,6 +35,7 @@ class WhisperConfig(StandardSides):
     HEADS = heads_of("Whisper", "none", "seq2seq_lm")
 
     vocab_size: int = 51865
+    apply_spec_augment: bool = False
     num_mel_bins: int = 80
     d_model: int = 384
     encoder_layers: int = 4
@@ -52,6 +51,7 @@ class WhisperConfig(StandardSides):
     eos_token_id: int | tuple[int, ...] | None = 50256
     pad_token_id: int | None = 50256
     decoder_start_token_id: int | None = 50257
+    median_filter_width: int = 7
 
     def embed(self, decoder):
         return self.words_and_positions(decoder, self.max_target_positions)
@@ -60,7 +60,8 @@ class WhisperConfig(StandardSides):
         if decoder:
             return super().embedder(decoder, **changes)
         sizes = (self.num_mel_bins, self.max_source_positions, self.d_model)
-        return FrameEmbedder(FrameSpec(*sizes, dropout=self.dropout, initial=self.initial))
+        noise = (self.dropout, self.augment())
+        return FrameEmbedder(FrameSpec(*sizes, *noise, initial=self.initial))
 
     def head(self, head):
         return encoder_decoder_head(self, head)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool, Int, Key
+from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.sizes import check_count, check_probability
 
 
@@ -51,7 +51,7 @@ class Spans:
 @dataclass(frozen=True)
 class SpecAugment:
     """What is hidden of a row of audio in a call with a key: spans of frames, whose vector is then
-    a learned one, and spans of channels, which are then zero."""
+    a learned one or zero, and spans of channels, which are then zero."""
 
     frames: Spans | None = None
     channels: Spans | None = None
@@ -59,6 +59,18 @@ class SpecAugment:
     def __post_init__(self):
         if self.frames is None and self.channels is None:
             raise ValueError("SpecAugment hides spans of frames or of channels; both are None")
+
+    def zeroed(self, x: Float[Array, "B T M"], key: Key) -> Float[Array, "B T M"]:
+        """The rows, in whose hidden frames and channels there is zero."""
+        rows, steps, channels = x.shape
+        times, widths = jax.random.split(key)
+        if self.frames is not None:
+            hidden = self.frames.draw(times, all_steps(rows, steps), steps)
+            x = jnp.where(hidden[..., None], 0, x)
+        if self.channels is not None:
+            hidden = self.channels.draw(widths, all_steps(rows, channels), channels)
+            x = jnp.where(hidden[:, None], 0, x)
+        return x
 
 
 def all_steps(rows: Any, steps: int) -> Int[Array, " B"]:

@@ -13,7 +13,7 @@ import numpy as np
 from transformers_jax.arrays import Float, Int
 from transformers_jax.speech.transcript import Word
 
-SMOOTHED = 7  # frames of the median filter
+SMOOTHED = 7  # frames of the median filter, where a config does not say
 BEFORE = "'\"“¿([{-"
 AFTER = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
 UNSPACED = frozenset(("zh", "ja", "th", "lo", "my", "yue"))  # written without spaces between words
@@ -41,7 +41,8 @@ def token_times(
     matrix = attention_of(model, states, prompt, tokens, heads, places, width)
     spread = matrix.std(axis=1, keepdims=True)
     matrix = (matrix - matrix.mean(axis=1, keepdims=True)) / np.where(spread == 0, 1, spread)
-    token, place = warp(-median_filter(matrix, SMOOTHED).mean(axis=0))
+    smoothed = median_filter(matrix, getattr(model.config, "median_filter_width", SMOOTHED))
+    token, place = warp(-smoothed.mean(axis=0))
     return place[np.flatnonzero(np.diff(token, prepend=-1))].astype(np.float64)
 
 

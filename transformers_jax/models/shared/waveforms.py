@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from transformers_jax.models.shared.augmented import SpecAugmented
 from transformers_jax.models.shared.blocks import BIASES
 from transformers_jax.models.shared.standard import StandardTower
 from transformers_jax.models.shared.weight_rows import S, block_rows, layer, norm
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.embed import WaveEmbedder, WaveSpec
-from transformers_jax.nn.spec_augment import Spans, SpecAugment
 from transformers_jax.spec import LayerNorm
 
 POSITIONS = "encoder.pos_conv_embed.conv"
@@ -22,7 +22,7 @@ WEIGHT_NORM = (  # torch's names of a weight of normalised length, before 2.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaveTower(StandardTower):
+class WaveTower(SpecAugmented, StandardTower):
     """The fields of such a config.json; defaults are of a base model (95M).
 
     Frames of padding attend to nothing, where a call has an `attention_mask` of samples. With
@@ -64,13 +64,6 @@ class WaveTower(StandardTower):
     num_conv_pos_embeddings: int = 128
     num_conv_pos_embedding_groups: int = 16
     do_stable_layer_norm: bool = False
-    apply_spec_augment: bool = True
-    mask_time_prob: float = 0.05
-    mask_time_length: int = 10
-    mask_time_min_masks: int = 2
-    mask_feature_prob: float = 0.0
-    mask_feature_length: int = 10
-    mask_feature_min_masks: int = 0
     ctc_loss_reduction: Literal["sum", "mean"] = "sum"
     ctc_zero_infinity: bool = False
     use_weighted_layer_sum: bool = False
@@ -90,11 +83,6 @@ class WaveTower(StandardTower):
             )
 
     @property
-    def masked(self) -> bool:
-        """Whether there is a vector in place of hidden frames."""
-        return self.mask_time_prob > 0 or self.mask_feature_prob > 0
-
-    @property
     def project_norm(self) -> LayerNorm | None:
         """The norm in front of the projection of frames."""
         return self.layer_norm
@@ -107,14 +95,6 @@ class WaveTower(StandardTower):
     def seconds_per_frame(self, sampling_rate: int) -> float:
         """How much audio of a sampling rate a frame stands for."""
         return math.prod(self.conv_stride) / sampling_rate
-
-    def augment(self) -> SpecAugment | None:
-        """What a call with a key hides."""
-        if not self.apply_spec_augment or not self.masked:
-            return None
-        times = (self.mask_time_prob, self.mask_time_length, self.mask_time_min_masks)
-        widths = (self.mask_feature_prob, self.mask_feature_length, self.mask_feature_min_masks)
-        return SpecAugment(*(Spans(*each) if each[0] > 0 else None for each in (times, widths)))
 
     def embedder(self, head):
         return WaveEmbedder(

@@ -16,6 +16,7 @@ from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.spec_augment import SpecAugment
 
 TAPS = 3
 STRIDE = 2  # of the second convolution: two frames are one token
@@ -29,13 +30,15 @@ class FrameSpec:
         mels: M, the channels of a frame.
         positions: how many tokens a row has; of frames there are twice as many.
         width: D, of the stream.
+        augment: what a call with a key hides of the features, which is then zero.
     """
 
     mels: int
     positions: int
     width: int
-    activation: str = "gelu"
     dropout: float = 0.0
+    augment: SpecAugment | None = None
+    activation: str = "gelu"
     initial: spec.Initial = field(default_factory=spec.Initial)
 
 
@@ -76,6 +79,9 @@ class FrameEmbedder(Embedder):
     def __call__(self, inputs, *, dtype, cache=None, key=None, table=None) -> Tokens:
         act = activation(self.spec.activation)
         x = jnp.swapaxes(inputs["input_features"], 1, 2).astype(dtype)
+        if self.spec.augment is not None and key is not None:
+            key, hide = jax.random.split(key)
+            x = self.spec.augment.zeroed(x, hide)
         x = act(add(convolve(x, self.first), self.first_bias))
         x = act(add(convolve(x, self.second, STRIDE), self.second_bias))
         x = x + jax.lax.stop_gradient(self.position[...]).astype(dtype)
