@@ -35,6 +35,7 @@ SMALLER = {
     "--kills 50": "--kills 1",
     "--epochs 5": "--epochs 1",
     "train.dates --out runs/dates": "train.dates --out runs/dates --steps 2",
+    "train.gallery --out docs/gallery": "train.gallery vit --steps 1 --out docs/gallery",
     "--max-new-tokens 64": "--max-new-tokens 4",
     "--vocab-size 32000": "--vocab-size 400",
     "--vocab-size 8000": "--vocab-size 400",

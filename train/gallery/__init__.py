@@ -1,0 +1,1 @@
+"""Pictures of what tiny models of each family attend to: `python -m train.gallery`."""
