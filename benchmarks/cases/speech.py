@@ -39,7 +39,7 @@ GENERATION = dict(
     max_initial_timestamp_index=50,
     max_length=448,
     return_timestamps=False,
-    suppress_tokens=list(range(END, NO_TIMES)),
+    suppress_tokens=list(range(END, NO_TIMES + 1)),
     begin_suppress_tokens=[END],
 )
 
@@ -141,6 +141,7 @@ def eager(setting: dict[str, Any], folder: str) -> Side:
     tokenizer, sound = AutoTokenizer.from_pretrained(folder), samples(setting)
     options: dict[str, Any] = dict(language="en", task="transcribe", max_new_tokens=NEW)
     if setting["method"] == "chunks":
+        options["num_beams"] = 1  # where the pipeline has five
         read = pipeline(
             "automatic-speech-recognition", model=model, tokenizer=tokenizer,
             feature_extractor=extract, chunk_length_s=30, batch_size=BATCH,
