@@ -10,7 +10,7 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.models.shared.image_text import ImageTextConfig, usual
 from transformers_jax.models.shared.weight_rows import layer
-from transformers_jax.nn.embed import PREFIX_TYPES, Projection
+from transformers_jax.nn.embed import Projection, prefix_types
 
 SIGLIP = dict(
     model_type="siglip_vision_model",
@@ -38,7 +38,8 @@ PREFIX = CAUSAL | (Where("prefix", of="query") & Where("prefix"))
 @dataclass(frozen=True, kw_only=True)
 class PaliGemmaConfig(ImageTextConfig):
     """The configs of the towers; defaults are PaliGemma 3B at 224 pixels. `token_type_ids` are 0 in
-    the image and the prompt, and 1 where a text is predicted; without them all is a prefix."""
+    the image and the prompt, and 1 where a text is predicted; without them all is a prefix,
+    unless `use_bidirectional_attention` of the text is False: then nothing is."""
 
     model_type = "paligemma"
     FIXED = {"ignore_index": -100}
@@ -69,8 +70,8 @@ class PaliGemmaConfig(ImageTextConfig):
         return Projection(vision, text, self.initial)
 
     def embedder(self, embed):
-        tags = (*embed.spec.tags, PREFIX_TYPES)
-        return super().embedder(embed).changed(tags=tags)
+        every = self.text_config.use_bidirectional_attention is not False  # type: ignore[attr-defined]
+        return super().embedder(embed).changed(tags=(*embed.spec.tags, prefix_types(every)))
 
     def build(self, head, execution, mask=None):
         return super().build(head, execution, with_own(mask, PREFIX))

@@ -1,5 +1,6 @@
 """Images in texts: packed documents leak nothing, steps are whole rows, errors name places."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -155,3 +156,22 @@ def test_an_image_features_call_gives_what_a_text_reads(tiny):
         vectors = model.get_image_features(inputs["pixel_values"]).pooler_output
         whole = model(**inputs).image_hidden_states
         same(vectors.reshape(whole.shape), whole)
+
+
+@pytest.mark.parametrize(("said", "types"), [(None, 0), (True, 0), (False, 1)])
+def test_a_call_without_token_types_is_all_prefix_unless_the_text_is_causal(said, types, tiny):
+    model = tiny("paligemma")
+    whole = model.config
+    config = whole.replace(text_config=whole.text_config.replace(use_bidirectional_attention=said))
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+    inputs, _ = packed(model)
+    inputs.pop("tags")
+    shape = inputs.pop("token_type_ids").shape
+    alone = np.asarray(model(**inputs).logits)
+    same, other = (
+        np.asarray(model(**inputs, token_type_ids=np.full(shape, kind, np.int32)).logits)
+        for kind in (types, 1 - types)
+    )
+    np.testing.assert_allclose(alone, same, atol=1e-6)
+    if said is not True:  # of which every token reads all
+        assert np.abs(alone - other).max() > 1e-4

@@ -9,11 +9,11 @@ from __future__ import annotations
 from transformers_jax.nn.embed.base import Embedder as Embedder
 from transformers_jax.nn.embed.base import Tokens as Tokens
 from transformers_jax.nn.embed.base import nodes_of as nodes_of
-from transformers_jax.nn.embed.description import PREFIX_TYPES as PREFIX_TYPES
 from transformers_jax.nn.embed.description import EmbedSpec as EmbedSpec
 from transformers_jax.nn.embed.description import PadToMultiple as PadToMultiple
 from transformers_jax.nn.embed.description import Placeholder as Placeholder
 from transformers_jax.nn.embed.description import TagArgument as TagArgument
+from transformers_jax.nn.embed.description import prefix_types as prefix_types
 from transformers_jax.nn.embed.flat_patches import FlatPatchEmbedder as FlatPatchEmbedder
 from transformers_jax.nn.embed.flat_patches import FlatPatchSpec as FlatPatchSpec
 from transformers_jax.nn.embed.frames import FrameEmbedder as FrameEmbedder

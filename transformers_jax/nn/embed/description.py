@@ -51,12 +51,19 @@ def _every_token(ids: Array | None, shape: tuple[int, int]) -> np.ndarray:
     return np.ones((1, shape[1]), np.int32)
 
 
+def _no_token(ids: Array | None, shape: tuple[int, int]) -> np.ndarray:
+    return np.zeros((1, shape[1]), np.int32)
+
+
 def _where_zero(types: Array | np.ndarray) -> Array:
     return (jnp.asarray(types) == 0).astype(np.int32)
 
 
-PREFIX_TYPES = TagArgument("token_type_ids", "prefix", _every_token, made=_where_zero)
-"""The prefix is where the token types are 0; all is prefix in a call without them (PaliGemma)."""
+def prefix_types(every: bool) -> TagArgument:
+    """The prefix is where the token types are 0; in a call without them `every` token is in it, or
+    none (PaliGemma)."""
+    default = _every_token if every else _no_token
+    return TagArgument("token_type_ids", "prefix", default, made=_where_zero)
 
 
 @dataclass(frozen=True)
