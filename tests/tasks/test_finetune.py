@@ -205,6 +205,19 @@ def test_the_command_and_python_mean_the_same_run(encoder, tmp_path):
     assert config.keep_best
 
 
+def test_a_number_of_steps_takes_the_place_of_passes(encoder, tmp_path):
+    table = write(tmp_path / "train.jsonl", RECORDS)
+    arguments = ["--task", "sequence-classification", "--model", str(encoder)]
+    arguments += ["--data.train", table]
+    of = lambda *more: configured([*arguments, *more], "finetune")
+    length = lambda config: (config.steps, config.epochs, config.evaluation.per_epoch)
+    assert length(of()) == (1000, 3, 1)
+    assert length(of("--steps=4")) == (4, None, 0)
+    assert length(of("--steps=4", "--epochs=2")) == (4, 2, 1)
+    run = finetune(encoder, "sequence_classification", RECORDS, out=str(tmp_path / "run"), steps=2)
+    assert run.fitted.metrics[-1]["step"] == 2
+
+
 def test_tasks_of_text_read_the_same_flags(encoder, tmp_path):
     text = tmp_path / "a.txt"
     text.write_text("the good film was fine\n" * 50)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transformers_jax import flags
@@ -31,4 +31,21 @@ def configured(config: TrainConfig, arguments: Sequence[str], program: str) -> T
 
         config = config.replace(init_from=starting.init_from)
         config = with_checkpoint(config, Path(starting.out or config.out), always=True)
-    return flags.override(config, arguments, program)
+    return overridden(config, arguments, program)
+
+
+def overridden(
+    config: TrainConfig, arguments: Sequence[str], program: str, beside: type | None = None
+) -> TrainConfig:
+    """`flags.override`, where --steps takes the place of a config's passes."""
+    said = {argument.split("=")[0].removeprefix("--") for argument in arguments}
+    return flags.override(in_steps(config, said), arguments, program, beside)
+
+
+def in_steps(config: TrainConfig, said: Collection[str]) -> TrainConfig:
+    """The config, whose length is counted in steps if these settings, which are said over it, have
+    `steps` and no `epochs`; evaluations are then as `evaluation.every` says."""
+    if "steps" not in said or "epochs" in said or config.epochs is None:
+        return config
+    evaluation = replace(config.evaluation, per_epoch=0)
+    return config.replace(epochs=None, evaluation=evaluation)

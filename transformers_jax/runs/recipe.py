@@ -32,6 +32,7 @@ from transformers_jax.objectives import CausalLM, MaskedLM, SpanCorruption
 from transformers_jax.objectives.distillation import DistilledCausalLM, DistilledMaskedLM
 from transformers_jax.optim import AdamW
 from transformers_jax.optim.schedules import Linear
+from transformers_jax.runs.configured import in_steps, overridden
 from transformers_jax.runs.fit import Fitted, fit
 from transformers_jax.spelling import nearest
 from transformers_jax.tasks import TASKS, Task
@@ -150,9 +151,9 @@ def configured(arguments: Sequence[str], program: str) -> TrainConfig:
             given["adapter"] = recipe.chosen_adapter()
             given["merge"] = config.merge and given["adapter"] is not None
         config = with_settings(config, given)
-        return flags.override(config, [one for one in rest if one != arguments[0]], program, Recipe)
+        return overridden(config, [one for one in rest if one != arguments[0]], program, Recipe)
     config = recipe.config()
-    return flags.override(config, _spelled_for(config, rest), program, Recipe)
+    return overridden(config, _spelled_for(config, rest), program, Recipe)
 
 
 def _spelled_for(config: TrainConfig, arguments: Sequence[str]) -> list[str]:
@@ -241,7 +242,7 @@ def finetune(
         text.get(f"data.{name}", name): value for name, value in {**tables, **settings}.items()
     }
     spelled = {_path_of(config, name): value for name, value in named.items()}
-    fitted = fit(with_settings(config, spelled))
+    fitted = fit(with_settings(in_steps(config, spelled), spelled))
     return Finetuned(fitted.model, exported_metrics(fitted.folder), fitted.folder, fitted)
 
 
