@@ -131,7 +131,7 @@ class IdeficsConfig(CompositeConfig):
     alpha_type: str = "float"
     rms_norm_eps: float = 1e-6
     max_position_embeddings: int = 2048
-    rope_parameters: Frozen | None = None
+    rope_parameters: Frozen | None = ROPE
     cross_layer_interval: int = 1
     qk_layer_norms: bool = False
     use_resampler: bool = False
