@@ -188,3 +188,8 @@ def test_the_command_writes_lines_and_subtitles(folders, sound, tmp_path, capsys
     assert (tmp_path / "low.vtt").read_text().startswith("WEBVTT\n\n00:00:0")
     assert main([*command, "--language", "en"]) == 1
     assert "leave out language" in capsys.readouterr().err
+    write(tmp_path / "short.wav", sound[:5], 2000)
+    both = [command[0], str(tmp_path), *command[2:], "--on-error", "skip"]
+    assert main(both) == 0
+    said = capsys.readouterr().err
+    assert f"left out: {tmp_path / 'short.wav'}: audio 0 has 10 samples, and a frame" in said

@@ -190,6 +190,12 @@ def test_sound_that_cannot_be_read_is_named_or_skipped(whisper, sound, tmp_path,
     whole = out.read_text()
     assert main([*command, "--out", str(out), "--on-error", "skip"]) == 0
     assert out.read_text() == whole  # nothing is left to do
+    assert f"3 of them with an error: remove {out} to read" in capsys.readouterr().err
+    assert main([*command, "--out", str(out), "--on-error", "skip", "--srt"]) == 1
+    assert "lines that were made with other srt" in capsys.readouterr().err
+    alone = [command[0], str(folder / "a.wav"), *command[2:], "--on-error", "skip"]
+    assert main(alone) == 1
+    assert "none of the 1 files could be read" in capsys.readouterr().err
 
 
 def test_another_rate_is_resampled_by_the_command(whisper, sound, tmp_path, capsys):

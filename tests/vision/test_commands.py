@@ -93,6 +93,7 @@ def test_a_corrupt_file_is_named_or_skipped(vision_model, picture_files, tmp_pat
     assert [line.get("file") for line in found] == [str(x) for x in (files[0], bad, files[1])]
     status, _, said = call(*command, "--on-error", "skip")  # nothing is left to do
     assert status == 0
+    assert f"1 of them with an error: remove {out} to read" in said
     assert lines(out) == found
     status, _, said = call("classify", bad, "--model", vision_model("vit"))
     assert status == 1

@@ -10,14 +10,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from tyro.conf import DisallowNone
 
-from transformers_jax.cli.files import Files, already, check_made, found
+from transformers_jax.cli.files import Files, already, check_made, found, made_with, tell_failed
 from transformers_jax.json_files import json_text
 from transformers_jax.printing import print_line
 from transformers_jax.runs.pretrain import keep_compiled_programs
 from transformers_jax.training.exported import model_folder
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-OF_READING = ("files", "out", "batch", "on_error")  # fields that the answers do not depend on
 Line = dict[str, Any]
 Inputs = Mapping[str, Any]
 
@@ -83,7 +82,7 @@ class OfPictures:
         done = 0
         if out is not None:
             done = already(out, [*files, *texts])
-            check_made(out, self._made(), done)
+            check_made(out, made_with(self), done)
         failed = 0
         say = lambda line: print_line(line, error=True)
         if done < len(files) + len(texts):
@@ -95,8 +94,7 @@ class OfPictures:
                             say(f"left out: {line['error']}")
                         write(line)
                     show(f"{self.DOES}: {count:,} of {len(files):,} files")
-        if failed:
-            say(f"{failed:,} of {len(files) - done:,} files could not be read, and are left out")
+        tell_failed(failed, len(files) - done)
         if out is not None:
             print_line(f"wrote {out}")
 
@@ -139,14 +137,6 @@ class OfPictures:
             | ({"error": errors[file]} if file in errors else next(answers))
             for file in files
         ]  # fmt: skip
-
-    def _made(self) -> dict[str, Any]:
-        """What the lines are made with."""
-        from transformers_jax.data.texts import digest
-        from transformers_jax.training.reference import weights_of
-
-        settings = {name: x for name, x in vars(self).items() if name not in OF_READING}
-        return {**settings, "weights": digest("\n".join(weights_of(self.model)))}
 
     @property
     def folder(self) -> Path:

@@ -12,6 +12,7 @@ from transformers_jax.json_files import json_or_empty, json_text, parse_json
 from transformers_jax.printing import print_line
 from transformers_jax.publish import publish_json
 
+OF_READING = ("files", "out", "batch", "on_error")  # fields that the answers do not depend on
 Files = Annotated[Positional[tuple[str, ...]], arg(help="files, or directories of them")]
 
 
@@ -49,17 +50,43 @@ def already(out: Path, files: Sequence[Any]) -> int:
     from transformers_jax.runs.evaluate import whole_lines
 
     done = whole_lines(out)
-    lines = out.read_text("utf-8").split("\n")[:done] if done else []
-    named = [_name(parse_json(line, f"{out}, line {n}")) for n, line in enumerate(lines, 1)]
+    text = out.read_text("utf-8").split("\n")[:done] if done else []
+    read = [parse_json(line, f"{out}, line {n}") for n, line in enumerate(text, 1)]
+    lines = [line if isinstance(line, Mapping) else {} for line in read]
+    named = [line.get("file", line.get("text")) for line in lines]
     if named != [str(file) for file in files[: len(named)]]:
         raise ValueError(f"{out} has lines of other files; choose another --out, or remove it")
     if done:
-        print_line(f"{done:,} of {len(files):,} files are in {out} already", error=True)
+        failed = sum("error" in line for line in lines)
+        more = f", {failed:,} of them with an error: remove {out} to read them again"
+        ending = more if failed else ""
+        print_line(f"{done:,} of {len(files):,} files are in {out} already{ending}", error=True)
     return done
 
 
-def _name(line: Any) -> Any:
-    return line.get("file", line.get("text")) if isinstance(line, Mapping) else None
+def tell_failed(failed: int, every: int) -> None:
+    """Says how many files could not be read.
+
+    Raises:
+        ValueError: none could.
+    """
+    if failed and failed == every:
+        raise ValueError(
+            f"none of the {every:,} files could be read: without --on-error skip the command ends "
+            "at the first"
+        )
+    if failed:
+        text = f"{failed:,} of {every:,} files could not be read, and are left out"
+        print_line(text, error=True)
+
+
+def made_with(command: Any) -> dict[str, Any]:
+    """What the lines of a command are made with: its settings, and what weights they are."""
+    from transformers_jax.data.texts import digest
+    from transformers_jax.training.reference import weights_of
+
+    settings = {name: x for name, x in vars(command).items() if name not in OF_READING}
+    return {**settings, "weights": digest("\n".join(weights_of(command.model)))}
 
 
 def check_made(out: Path, made: Mapping[str, Any], done: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tyro.conf import DisallowNone
 
-from transformers_jax.cli.files import Files, already, found
+from transformers_jax.cli.files import Files, already, check_made, found, made_with, tell_failed
 from transformers_jax.json_files import json_text
 from transformers_jax.printing import print_line
 from transformers_jax.runs.pretrain import keep_compiled_programs
@@ -59,21 +59,25 @@ class Transcribe:
         """Transcribes the files one after the other."""
         import transformers_jax as tj
         from transformers_jax.publish import publish
-        from transformers_jax.speech import srt, vtt
+        from transformers_jax.speech import UnreadableAudio, srt, vtt
 
         keep_compiled_programs()
         files = found(self.files, SOUNDS)
         out = None if self.out is None else Path(self.out).expanduser()
-        done = 0 if out is None else already(out, files)
+        done = 0
+        if out is not None:
+            done = already(out, files)
+            check_made(out, made_with(self), done)
         folder = model_folder(self.model)
         model: Any = tj.from_pretrained(folder, dtype=self.dtype)
         processor = tj.load_processor(folder)
         failed = 0
         for file in files[done:]:
             try:
-                sound = _sound(processor, file)
-            except ValueError as error:
+                said = self._transcript(model, processor, file, _sound(processor, file))
+            except UnreadableAudio as error:
                 text = " ".join(str(error).split())
+                text = text if str(file) in text else f"{file}: {text}"
                 if self.on_error == "stop":
                     more = " (--on-error skip goes on with the others)" * (len(files) > 1)
                     raise ValueError(f"{text}{more}") from None
@@ -82,7 +86,6 @@ class Transcribe:
                 if out is not None:
                     _append(out, {"file": str(file), "error": text})
                 continue
-            said = self._transcript(model, processor, file, sound)
             if out is None:
                 print_line(said.text if len(files) == 1 else f"{file}: {said.text}")
             else:
@@ -90,11 +93,7 @@ class Transcribe:
             for wanted, ending, write in ((self.srt, ".srt", srt), (self.vtt, ".vtt", vtt)):
                 if wanted:
                     publish(file.with_suffix(ending), write(said))
-        if failed:
-            every = len(files) - done
-            print_line(
-                f"{failed:,} of {every:,} files could not be read, and are left out", error=True
-            )
+        tell_failed(failed, len(files) - done)
         if out is not None:
             print_line(f"wrote {out}")
 
@@ -125,9 +124,14 @@ class Transcribe:
 def _sound(processor: Any, file: Path) -> Any:
     """The samples of a file at the model's rate; of a model that reads none, the file, which
     `tj.transcribe` refuses with what it needs."""
+    from transformers_jax.speech import UnreadableAudio
+
     if getattr(processor, "audio_processor", None) is None:
         return str(file)
-    return processor.audio_processor.samples(str(file), resample=True)
+    try:
+        return processor.audio_processor.samples(str(file), resample=True)
+    except ValueError as error:
+        raise UnreadableAudio(str(error)) from None
 
 
 def _append(out: Path, line: dict[str, Any]) -> None:

@@ -18,6 +18,15 @@ subtitles.py   .srt and .vtt
 from transformers_jax.speech.decoding import Trust
 from transformers_jax.speech.subtitles import srt, vtt
 from transformers_jax.speech.transcribe import transcribe
-from transformers_jax.speech.transcript import Segment, Transcript, Word
+from transformers_jax.speech.transcript import Segment, Transcript, UnreadableAudio, Word
 
-__all__ = ["Segment", "Transcript", "Trust", "Word", "srt", "transcribe", "vtt"]
+__all__ = [
+    "Segment",
+    "Transcript",
+    "Trust",
+    "UnreadableAudio",
+    "Word",
+    "srt",
+    "transcribe",
+    "vtt",
+]

@@ -18,7 +18,7 @@ from transformers_jax.generation.ctc_symbols import Symbols
 from transformers_jax.processing.audio.features import Lengths, Waveforms
 from transformers_jax.speech.chunks import spans
 from transformers_jax.speech.symbols import symbols_of
-from transformers_jax.speech.transcript import Segment, Transcript, Word
+from transformers_jax.speech.transcript import Segment, Transcript, UnreadableAudio, Word
 from transformers_jax.spelling import nearest
 
 Samples = Float[np.ndarray, " T"]
@@ -66,7 +66,8 @@ class Frames:
 
         Raises:
             TypeError: an unknown option.
-            ValueError: chunks that do not move on, audio that is too short.
+            ValueError: chunks that do not move on.
+            UnreadableAudio: audio that is too short.
         """
         for name in options.keys() - SEARCH.keys():
             raise TypeError(
@@ -75,7 +76,7 @@ class Frames:
         rate, reach = self.features.sampling_rate, self.reach
         for number, audio in enumerate(audios):
             if len(audio) < reach:
-                raise ValueError(
+                raise UnreadableAudio(
                     f"audio {number} has {len(audio)} samples, and a frame of this model is made "
                     f"of {reach}"
                 )

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 
+class UnreadableAudio(ValueError):
+    """Audio that cannot be read, or is too short for a model: another might be written down."""
+
+
 @dataclass(frozen=True)
 class Word:
     """A word with the punctuation beside it; times in seconds from the beginning of the audio."""
