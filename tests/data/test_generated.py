@@ -230,7 +230,6 @@ def test_of_two_pictures_that_are_swapped_the_other_is_asked_for():
 
 
 def test_few_digits_are_ten_of_each_class_that_all_have_to_train_on():
-    pytest.importorskip("sklearn")
     few, every = (TABLES[name]("train") for name in ("digits_few", "digits"))
     assert collections.Counter(one["label"] for one in few) == dict.fromkeys(range(10), 10)
     known = {(one["image"].tobytes(), one["label"]) for one in every}

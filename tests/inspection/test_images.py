@@ -13,8 +13,6 @@ from transformers_jax.inspection.images import draw_sight
 from transformers_jax.inspection.measures import rollout
 from transformers_jax.inspection.sight import sight
 
-pytest.importorskip("matplotlib")
-
 WHOLE = {"attention.png", "rollout.png", "distance.png", "filters.png"}
 EVERY = WHOLE | {"positions.png", "windows.png"}
 DRAWN = {

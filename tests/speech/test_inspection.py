@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 import transformers_jax as tj
 from tests.speech.test_frames import folder_of
 from tests.speech.test_frames import sound as loud  # noqa: F401
 from tests.speech.test_transcribe import write
 from transformers_jax.cli import main
 from transformers_jax.inspection.sounds import draw_sound
-
-pytest.importorskip("matplotlib")
 
 
 def test_a_whisper_is_drawn_with_its_sound_and_its_tokens(whisper, sound, tmp_path, capsys):

@@ -9,7 +9,10 @@ import tarfile
 
 import jax
 import numpy as np
+import pyarrow as arrow
 import pytest
+from PIL import Image
+from pyarrow import parquet
 
 import transformers_jax as tj
 from tests.data.test_sources import prepare
@@ -30,7 +33,6 @@ from transformers_jax.training.config import Evaluation, Sample, TrainConfig
 from transformers_jax.training.exported import is_model
 from transformers_jax.training.metrics import read
 
-PIL = pytest.importorskip("PIL.Image")
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
 MODEL = dict(
@@ -52,7 +54,7 @@ def pictures(count, seed=0):
 
 def encoded(image):
     file = io.BytesIO()
-    PIL.fromarray(image).save(file, "PNG")
+    Image.fromarray(image).save(file, "PNG")
     return file.getvalue()
 
 
@@ -127,7 +129,7 @@ def test_a_run_has_a_processor_in_place_of_a_tokenizer(finished, folder):
     alone = tj.predict(finished, [str(files[0])])[0]
     assert alone["score"] == pytest.approx(classified[0][0]["score"], abs=1e-5)
     in_memory = tj.predict(
-        model, [np.asarray(PIL.open(files[0]))], processor=tj.load_processor(finished / "model"),
+        model, [np.asarray(Image.open(files[0]))], processor=tj.load_processor(finished / "model"),
         task="image_classification",
     )  # fmt: skip
     assert in_memory[0]["score"] == pytest.approx(alone["score"], abs=1e-5)
@@ -148,7 +150,6 @@ def test_pictures_are_learned_from_a_checkpoint_and_by_a_probe(finished, folder,
     said = json.loads((tmp_path / "fine" / "model" / "preprocessor_config.json").read_text())
     assert said["image_mean"] == [0.2, 0.2, 0.2]
     assert said["size"] == {"height": 12, "width": 12}
-    pytest.importorskip("sklearn")
     probed = tj.finetune(
         finished / "model", "image_classification", f"{folder}/train", f"{folder}/test",
         adapter="probe", out=str(tmp_path / "probe"), batch=8,
@@ -167,7 +168,6 @@ def test_every_source_gives_the_same_pictures(kind, tmp_path):
         source = tmp_path / "train.jsonl"
         source.write_text("\n".join(map(json.dumps, records)))
     elif kind == "parquet":
-        parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
         images = [{"bytes": encoded(image), "path": None} for image, _ in made]
         table = arrow.table({"image": images, "label": [label for _, label in made]})
         parquet.write_table(table, source := tmp_path / "train.parquet")

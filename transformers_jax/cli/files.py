@@ -58,9 +58,8 @@ def already(out: Path, files: Sequence[Any]) -> int:
         raise ValueError(f"{out} has lines of other files; choose another --out, or remove it")
     if done:
         failed = sum("error" in line for line in lines)
-        more = f", {failed:,} of them with an error: remove {out} to read them again"
-        ending = more if failed else ""
-        print_line(f"{done:,} of {len(files):,} files are in {out} already{ending}", error=True)
+        more = f", {failed:,} of them with an error: remove {out} to read them again" * bool(failed)
+        print_line(f"{done:,} of {len(files):,} files are in {out} already{more}", error=True)
     return done
 
 
