@@ -315,7 +315,9 @@ def test_loading_needs_less_than_one_tensor_on_top_of_the_parameters(run, device
     embed = np.ones((16384, 1024), np.float32)  # the largest: 64 MB
     layers = {f"l.{i}": Entry.of(np.ones((4096, 1024), np.float32)) for i in range(4)}
     save({"embed": Entry.of(embed), "head": Entry.of(embed)} | layers, tmp_path)
-    extra, loaded = run(MEMORY, tmp_path, devices, block)
-    assert loaded == 192
-    # The control reads whole tensors, and must exceed the limit.
-    assert (extra < 0.6 * 64) == (block == transfer.BLOCK), extra
+    measured = [run(MEMORY, tmp_path, devices, block) for _ in range(3)]
+    assert all(loaded == 192 for _, loaded in measured)
+    # The least of three: what threads that happen to overlap hold beside it only adds. The control
+    # reads whole tensors, and must exceed the limit each time.
+    extra = min(extra for extra, _ in measured)
+    assert (extra < 0.6 * 64) == (block == transfer.BLOCK), measured
