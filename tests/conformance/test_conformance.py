@@ -20,7 +20,23 @@ def load(name):
     return module
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.parent.name)
+def kinds(path):
+    """What a case shows: a family, and a head of any family."""
+    config = json.loads((path.parent / "config.json").read_text())
+    name = (config.get("architectures") or [""])[0]
+    return {config.get("module", config.get("model_type")), name.partition("For")[2] or "states"}
+
+
+def quick_and_slow(paths):
+    """The cases, of which those are slow whose family and head earlier ones have shown."""
+    seen = set()
+    for path in paths:
+        known, seen = kinds(path) <= seen, seen | kinds(path)
+        marks = [pytest.mark.slow] if known else []
+        yield pytest.param(path, id=path.parent.name, marks=marks)
+
+
+@pytest.mark.parametrize("path", quick_and_slow(CASES))
 def test_the_case_conforms(path):
     result = load("check").check(
         path.parent, json.loads(path.read_text()), load("adapter"), slack=1.0

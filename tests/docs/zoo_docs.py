@@ -149,7 +149,9 @@ def readme_table(families: list[Family]) -> str:
     count = sum(len(family.cases) for family in families)
     return table(rows) + (
         f"\nEach tick is a test: {count} checkpoints written by PyTorch, with its hidden states, "
-        "logits, losses and the tokens that it generates, run in the default suite.\n"
+        "logits, losses and the tokens that it generates.\n"
+        "The default suite runs those of each family and each head, and `--slow -m slow` the "
+        "others.\n"
         "[docs/zoo.md](docs/zoo.md) has a row for every family, with what was measured.\n"
     )
 

@@ -36,6 +36,11 @@ MESHED = [name for name in CASES if not name.startswith("supervised") and "-" no
 MESHED += ["supervised-question_answering", "supervised-regression", "supervised-multiple_choice"]
 
 
+QUICK = [
+    name if name in MESHED else pytest.param(name, marks=pytest.mark.slow) for name in CASES
+]
+
+
 @functools.cache
 def whole(name):
     return gradient(name, 1)
@@ -51,7 +56,7 @@ def same(name, actual, expected):
     assert np.linalg.norm(whole) > 1e-4
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", QUICK)
 def test_micro_batches_give_the_gradient_of_the_whole_batch(name):
     same(name, gradient(name, 4), whole(name))
 

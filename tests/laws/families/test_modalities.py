@@ -68,17 +68,22 @@ LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "stages of kin": {"layers", "rows", "noise"},
     "stages without noise": EVERY - {"masks", "noise"},
 }
-COMPILED = {"recomputing", "strict", "widths", "export", "half"}  # laws of seconds a family
+COMPILED = {"layers", "recomputing", "strict", "widths", "export", "half"}  # of seconds a family
 PARTS = {  # families built of the code of others, whose laws of seconds are in the slow matrix
     **dict.fromkeys(("clip_text_model", "clip_vision_model"), ("clip",)),
     **dict.fromkeys(("blip_text_model", "blip_vision_model"), ("blip",)),
-    **dict.fromkeys(("siglip_text_model", "siglip_vision_model"), ("siglip",)),
+    **dict.fromkeys(("siglip_text_model", "siglip_vision_model"), ("siglip2",)),
     **dict.fromkeys(("siglip2_text_model", "siglip2_vision_model"), ("siglip2",)),
     "blip_2_qformer": ("blip-2",),
+    "convnextv2": ("convnext",),
     "deit": ("vit",),
-    "dinov2_with_registers": ("dinov2",),
+    "dinov2": ("vit",),
+    "dinov2_with_registers": ("vit",),
     "hubert": ("wav2vec2",),
+    "paligemma": ("llava",),
+    "siglip": ("clip", "siglip2"),
     "speech-encoder-decoder": ("wav2vec2", "whisper"),
+    "swinv2": ("swin",),
     "vision-encoder-decoder": ("vit", "whisper"),
     "vision-text-dual-encoder": ("vit", "clip"),
 }

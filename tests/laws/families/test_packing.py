@@ -24,6 +24,7 @@ MASKS |= dict.fromkeys(OWN_MASKS, OWN & SAME)
 MASKS |= {family: {**BOTH, "encoder": OWN & SAME} for family in ("led", "longt5")}
 SOURCE, TARGET = (5, 8), (4, 6)
 ALIKE = (6, 6), (4, 4)  # one program less, where no block is numbered from the ends of a row
+LATE = ("blenderbot", "blenderbot_small", "m2m_100", "marian", "pegasus")  # as BART, slow tests
 BLOCKS = ("big_bird", "led", "longformer", "longt5", "modernbert")
 
 
@@ -87,7 +88,10 @@ def run(model, batches):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
 
 
-@pytest.mark.parametrize("family", MASKS)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LATE else []) for name in MASKS],
+)
 def test_a_packed_row_equals_its_separate_documents(family, tiny):
     packed, plain = tiny(family, mask=MASKS[family]), tiny(family)
     alike = family not in BLOCKS
