@@ -69,6 +69,10 @@ def test_an_operation_equals_that_of_torchvision(name):
             _, magnitude, sign = key.split("/")
             result = operate(stored["picture"], name, int(magnitude), int(sign))
             assert np.array_equal(result, stored[key]), key
+        grey = np.repeat(stored["picture"][:1], 3, axis=0)
+        for sign in (1, -1):  # of one channel it is what it is of three that are alike
+            results = operate(grey[:1], name, 9, sign), operate(grey, name, 9, sign)
+            assert np.array_equal(np.repeat(results[0], 3, axis=0), results[1])
 
 
 def test_operations_are_drawn_alike(monkeypatch):

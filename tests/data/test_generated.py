@@ -24,7 +24,11 @@ def plain(record):
     return jax.tree.map(lambda x: x.tobytes().hex() if isinstance(x, np.ndarray) else x, record)
 
 
-OTHERS = {"digits_few": "digits", "two_pictures_swapped": "two_pictures"}
+OTHERS = {
+    "digits_by_writer": "digits",
+    "digits_few": "digits",
+    "two_pictures_swapped": "two_pictures",
+}
 """Tables that are made of the records of another, each with a test of its own."""
 SPEAKS = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 HERE = [name for name in TABLES if name not in (*OTHERS, "spoken_digits")]
@@ -227,6 +231,22 @@ def test_of_two_pictures_that_are_swapped_the_other_is_asked_for():
         np.testing.assert_array_equal(one["image"], other["image"][::-1])
     asked = [one["prompt"].split()[-2] for one in first]
     assert 0.4 < asked.count("first") / len(asked) < 0.6
+
+
+def test_digits_by_writer_are_split_where_a_form_begins():
+    splits = {split: TABLES["digits_by_writer"](split) for split in SPLITS}
+    for records in splits.values():
+        assert [one["label"] for one in records[:30]] == [*range(10)] * 3  # as each form begins
+    assert {split: len(records) for split, records in splits.items()} == {
+        "train": 1287,
+        "validation": 128,
+        "test": 382,
+    }
+    key = lambda one: (one["image"].tobytes(), one["label"])
+    found = [key(one) for records in splits.values() for one in records]
+    every = [key(one) for split in SPLITS for one in TABLES["digits"](split)]
+    assert sorted(found) == sorted(every)
+    assert len({*found}) == len(found)
 
 
 def test_few_digits_are_ten_of_each_class_that_all_have_to_train_on():

@@ -36,9 +36,7 @@ MESHED = [name for name in CASES if not name.startswith("supervised") and "-" no
 MESHED += ["supervised-question_answering", "supervised-regression", "supervised-multiple_choice"]
 
 
-QUICK = [
-    name if name in MESHED else pytest.param(name, marks=pytest.mark.slow) for name in CASES
-]
+QUICK = [name if name in MESHED else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from transformers_jax.extras import need
 
-Image = UInt8[np.ndarray, "3 H W"]
+Image = UInt8[np.ndarray, "C H W"]
 STRENGTHS = 31  # of which the magnitude is one
 
 
@@ -116,18 +116,20 @@ def operate(image: Image, name: str, magnitude: int, sign: int = 1) -> Image:
     """A picture after one operation; `sign` counts for those that go both ways.
 
     Raises:
-        ValueError: a picture that is not RGB in 8 bits.
+        ValueError: a picture that is neither RGB nor grey, in 8 bits.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(
-            f"the picture is {image.dtype} {list(image.shape)}; RandAugment takes uint8 [3 H W], "
-            "before levels are rescaled"
+            f"the picture is {image.dtype} {list(image.shape)}; RandAugment takes uint8 [3 H W] "
+            "or [1 H W], before levels are rescaled"
         )
     need("PIL", "vision", "RandAugment")
     from PIL import Image as pillow
 
     apply, strength, both = OPERATIONS[name]
-    opened = pillow.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    grey = image.shape[0] == 1
+    pixels = image[0] if grey else image.transpose(1, 2, 0)
+    opened = pillow.fromarray(np.ascontiguousarray(pixels))
     share = strength(magnitude / (STRENGTHS - 1), opened)
-    done = apply(opened, share * sign if both else share)
-    return np.ascontiguousarray(np.asarray(done).transpose(2, 0, 1))
+    done = np.asarray(apply(opened, share * sign if both else share))
+    return np.ascontiguousarray(done[None] if grey else done.transpose(2, 0, 1))

@@ -16,7 +16,7 @@ spoken.py      digits as espeak-ng speaks them
 tones.py       numbers as they are dialled and letters in Morse code, as sound in noise
 preferences.py docstrings.py's, each with a line that is preferred and one that is not
 glyphs.py      characters as pictures, and their names in Unicode
-digits.py      handwritten digits as pictures; all of them, and ten of each class
+digits.py      handwritten digits as pictures; all of them, by writer, and ten of each class
 two_pictures.py  two shapes, and a question about one of them
 """
 
@@ -137,6 +137,12 @@ def _digits(split: str) -> list[dict[str, Any]]:
     return digits.records(split)
 
 
+def _digits_by_writer(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import digits
+
+    return digits.by_writer(split)
+
+
 def _digits_few(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import digits
 
@@ -176,6 +182,7 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "spoken_digits": _spoken_digits,
     "glyphs": _glyphs,
     "digits": _digits,
+    "digits_by_writer": _digits_by_writer,
     "digits_few": _digits_few,
     "two_pictures": _two_pictures,
     "two_pictures_swapped": _two_pictures_swapped,

@@ -1,9 +1,12 @@
 """`digits`: the handwritten digits of scikit-learn (Alpaydin & Kaynak 1998), 8 x 8 pixels.
 
 They are the 1,797 digits of the test set of UCI's "Optical Recognition of Handwritten Digits", by
-13 people. The copy in scikit-learn does not say who wrote which, so that splits are by the hash of
-the picture: digits of one hand are on both sides, and a figure is of known hands. A
-split by the order of the file, which may follow the writers, is harder.
+13 people. Splits are by the hash of the picture: digits of one hand are on both sides.
+
+`digits_by_writer` has the same digits, and no hand on two sides. The copy in scikit-learn does not
+say who wrote which, but its order does: each form begins with 0 to 9 three times, and goes on with
+the same digits as the others. Ten forms are trained on, the next one is for validation, and the
+last ones, 382 digits, are the test split.
 
 `digits_few` has ten digits of each class to train on, the first by the hash of the picture; what is
 held out is the same.
@@ -20,19 +23,18 @@ from transformers_jax.data.generated.splits import split_of
 from transformers_jax.extras import need
 
 HIGHEST = 16  # the level of ink
+FORMS = {"train": slice(0, 1287), "validation": slice(1287, 1415), "test": slice(1415, 1797)}
 FEW = 10  # digits of a class to train on, in `digits_few`
 
 
 def records(split: str) -> list[dict[str, Any]]:
     """{"image": uint8 [8 8], "label": 0 to 9} of each digit of a split."""
-    found: Any = need("sklearn.datasets", "eval", "generated:digits").load_digits()
-    images = np.round(found.images * (255 / HIGHEST)).astype(np.uint8)
-    pairs = zip(images, found.target.tolist())
-    return [
-        {"image": image, "label": label}
-        for image, label in pairs
-        if split_of(image.tobytes().hex()) == split
-    ]
+    return [one for one in _every() if split_of(one["image"].tobytes().hex()) == split]
+
+
+def by_writer(split: str) -> list[dict[str, Any]]:
+    """The same, where those who wrote the digits of one split wrote none of another."""
+    return _every()[FORMS[split]]
 
 
 def few(split: str) -> list[dict[str, Any]]:
@@ -42,6 +44,14 @@ def few(split: str) -> list[dict[str, Any]]:
     ordered = sorted(records(split), key=_order)
     kept = [[one for one in ordered if one["label"] == label][:FEW] for label in range(10)]
     return [one for digits in zip(*kept) for one in digits]
+
+
+def _every() -> list[dict[str, Any]]:
+    """All digits, in the order of the file."""
+    found: Any = need("sklearn.datasets", "eval", "generated:digits").load_digits()
+    images = np.round(found.images * (255 / HIGHEST)).astype(np.uint8)
+    pairs = zip(images, found.target.tolist())
+    return [{"image": image, "label": label} for image, label in pairs]
 
 
 def _order(record: dict[str, Any]) -> bytes:
