@@ -14,11 +14,12 @@ import numpy as np
 import transformers_jax as tj
 from transformers_jax.data.generated.digits import records
 from transformers_jax.graph import sequence
-from transformers_jax.inspection.images import draw_sight
+from transformers_jax.inspection.images import draw_sight, draw_tiles, enlarged, over
 from transformers_jax.inspection.sight import sight
 
 SIDE, DIGIT, PATCH = 32, 16, 4
 PATCHES = (SIDE // PATCH) ** 2
+COVERED = 12  # pixels of the side of a square
 PAD, START, END, IMAGE = 0, 1, 2, 13
 """The digit n is the token n + 3."""
 
@@ -48,7 +49,14 @@ def batch(kind: str, seed: int, rows: int = 16) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     rows = 10 if kind.startswith("compares") else rows  # each digit once: no two texts are the same
     labels = rng.permutation(rows) % 10
-    images = pictures(rng, labels)
+    return arguments(kind, pictures(rng, labels), labels, rng)
+
+
+def arguments(
+    kind: str, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> dict[str, Any]:
+    """The arguments of a call with these pictures."""
+    rows = len(labels)
     start, end = np.full((rows, 1), START), np.full((rows, 1), END)
     text = np.concatenate([start, labels[:, None] + 3, end], axis=1)
     unread = lambda count: np.full((rows, count), -100)
@@ -93,7 +101,8 @@ class Shown:
         head: of the model.
         kind: of batches (`batch`).
         figure: the file of `draw_sight`, without its ending; "words": the graph of the decoder over
-            four patches and four words.
+            four patches and four words; "looks": what its word attends to; "covered": where the
+            digit must not be covered (`falls`).
         steps: of training; 0: weights are as they are first drawn.
     """
 
@@ -107,10 +116,14 @@ class Shown:
 TOWER: dict[str, Any] = dict(
     hidden_size=48, num_hidden_layers=2, num_attention_heads=3, intermediate_size=96
 )
+DRAWN: dict[str, Any] = dict(initializer_range=0.1)
+"""Weights of narrow layers, which that of the families, for widths of hundreds, leaves too small to
+learn anything in some hundred steps."""
 DINO: dict[str, Any] = {n: x for n, x in TOWER.items() if n != "intermediate_size"}
 STILL: dict[str, Any] = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 IMAGES: dict[str, Any] = dict(image_size=SIDE, patch_size=PATCH)
 SEEN = {**TOWER, **IMAGES}
+NARROW = {**SEEN, **DRAWN}
 TEXT: dict[str, Any] = {**TOWER, "vocab_size": 14, "max_position_embeddings": 3}
 TEXT_IDS: dict[str, Any] = dict(pad_token_id=PAD, bos_token_id=START, eos_token_id=END)
 WORDS: dict[str, Any] = {**TEXT, "max_position_embeddings": 80, **TEXT_IDS}
@@ -125,30 +138,31 @@ def _llama() -> Any:
 
 def _gpt2() -> Any:
     return tj.GPT2Config(
-        vocab_size=14, n_positions=8, n_embd=48, n_layer=1, n_head=3, add_cross_attention=True
-    )
+        vocab_size=14, n_positions=8, n_embd=48, n_layer=1, n_head=3, add_cross_attention=True,
+        **DRAWN,
+    )  # fmt: skip
 
 
 def _idefics() -> Any:
     return tj.IdeficsConfig(
-        **WORDS, use_resampler=False, cross_layer_interval=1, vision_config=SEEN,
+        **WORDS, **DRAWN, use_resampler=False, cross_layer_interval=1, vision_config=NARROW,
         alpha_initializer="ones",
     )  # fmt: skip
 
 
 def _blip_2() -> Any:
     words = dict(vocab_size=14, hidden_size=48, ffn_dim=96, word_embed_proj_dim=48)
-    layers = dict(num_hidden_layers=1, num_attention_heads=3, dropout=0.0)
+    layers = dict(num_hidden_layers=1, num_attention_heads=3, dropout=0.0, init_std=0.1)
     return tj.Blip2Config(
-        vision_config=SEEN, qformer_config=tj.Blip2QFormerConfig(**TOWER, **STILL),
+        vision_config=NARROW, qformer_config=tj.Blip2QFormerConfig(**TOWER, **STILL, **DRAWN),
         text_config=tj.OPTConfig(**words, **layers, max_position_embeddings=16, **TEXT_IDS),
-        num_query_tokens=4, image_token_index=IMAGE,
+        num_query_tokens=4, image_token_index=IMAGE, **DRAWN,
     )  # fmt: skip
 
 
 def _captioner() -> Any:
     return tj.VisionEncoderDecoderConfig(
-        encoder=tj.ViTConfig(**SEEN), decoder=_gpt2(), decoder_start_token_id=START,
+        encoder=tj.ViTConfig(**NARROW), decoder=_gpt2(), decoder_start_token_id=START,
         pad_token_id=PAD, eos_token_id=END,
     )  # fmt: skip
 
@@ -202,27 +216,27 @@ SHOWN: dict[str, Shown] = {
     ),
     "swinv2": Shown(
         lambda: tj.Swinv2Config(
-            **STAGES, embed_dim=24, num_heads=(2, 4), window_size=4
+            **STAGES, **DRAWN, embed_dim=24, num_heads=(2, 4), window_size=4
         ).replace(**TEN),
-        NAMES, "names", "windows", steps=0,
+        NAMES, "names", "windows", steps=400,
     ),
     "convnext": Shown(
         lambda: tj.ConvNextConfig(
-            **STAGES, hidden_sizes=(24, 48), num_stages=2
+            **STAGES, **DRAWN, hidden_sizes=(24, 48), num_stages=2, layer_scale_init_value=1.0
         ).replace(**TEN),
-        NAMES, "names", "filters", steps=0,
+        NAMES, "names", "covered", steps=400,
     ),
     "convnextv2": Shown(
         lambda: tj.ConvNextV2Config(
-            **STAGES, hidden_sizes=(24, 48), num_stages=2
+            **STAGES, **DRAWN, hidden_sizes=(24, 48), num_stages=2
         ).replace(**TEN),
-        NAMES, "names", "filters", steps=0,
+        NAMES, "names", "covered", steps=400,
     ),
     "resnet": Shown(
         lambda: tj.ResNetConfig(
             embedding_size=16, hidden_sizes=(16, 32), depths=(1, 1), layer_type="basic"
         ).replace(**TEN),
-        NAMES, "names", "filters",
+        NAMES, "names", "covered", steps=400,
     ),
     "clip": Shown(_clip, "contrastive", "compares", "attention"),
     "siglip": Shown(
@@ -241,12 +255,12 @@ SHOWN: dict[str, Shown] = {
     ),
     "vision-text-dual-encoder": Shown(
         lambda: tj.VisionTextDualEncoderConfig(
-            text_config=tj.BertConfig(**TEXT, **STILL), vision_config=tj.ViTConfig(**SEEN),
-            projection_dim=32,
+            text_config=tj.BertConfig(**TEXT, **STILL, **DRAWN),
+            vision_config=tj.ViTConfig(**NARROW), projection_dim=32,
         ),
-        "contrastive", "compares", "rollout", steps=0,
+        "contrastive", "compares", "rollout", steps=400,
     ),
-    "vision-encoder-decoder": Shown(_captioner, "seq2seq_lm", "writes", "attention", steps=0),
+    "vision-encoder-decoder": Shown(_captioner, "seq2seq_lm", "writes", "looks", steps=400),
     "llava": Shown(
         lambda: tj.LlavaConfig(
             text_config=_llama(), vision_config=tj.CLIPVisionConfig(**SEEN),
@@ -255,9 +269,27 @@ SHOWN: dict[str, Shown] = {
         "causal_lm", str(PATCHES), "words", steps=0,
     ),
     "paligemma": Shown(_paligemma, "causal_lm", str(PATCHES), "words", steps=0),
-    "blip-2": Shown(_blip_2, "causal_lm", "4", "attention", steps=0),
-    "idefics": Shown(_idefics, "causal_lm", "attends", "rollout", steps=0),
+    "blip-2": Shown(_blip_2, "causal_lm", "4", "covered", steps=400),
+    "idefics": Shown(_idefics, "causal_lm", "attends", "covered", steps=400),
 }  # fmt: skip
+
+
+def falls(model: Any, kind: str, image: np.ndarray, label: int) -> np.ndarray:
+    """Float[8 8]: by how much the logarithm of the probability of a label is less where the square
+    around a patch is covered (Zeiler & Fergus 2013, section 4.2)."""
+    side, beyond = SIDE // PATCH, (COVERED - PATCH) // 2
+    images = image.repeat(PATCHES + 1, 0)
+    for number, covered in enumerate(images[1:]):
+        top, left = (PATCH * n for n in divmod(number, side))
+        rows, columns = (slice(max(0, n - beyond), n + PATCH + beyond) for n in (top, left))
+        covered[:, rows, columns] = 0
+    labels = np.full(len(images), label)
+    given = arguments(kind, images, labels, np.random.default_rng(0))
+    logits = np.asarray(model(**given).logits, np.float64)
+    if kind != "names":  # the word of the label, before it is read
+        logits, label = logits[:, 0 if kind == "writes" else -2], label + 3
+    scores = logits[:, label] - np.log(np.exp(logits).sum(-1))
+    return (scores[0] - scores[1:]).reshape(side, side)
 
 
 def draw(name: str, model: Any, path: Path) -> None:
@@ -270,7 +302,22 @@ def draw(name: str, model: Any, path: Path) -> None:
         nodes = sequence(len(labels), tags={"prefix": prefix})
         mask.plot(nodes, labels=labels, title=f"{name}: {mask}").savefig(path, dpi=80)
         return
-    image = pictures(np.random.default_rng((7, 7)), np.array([3]))
+    rng, label = np.random.default_rng((7, 7)), 3
+    image = pictures(rng, np.array([label]))
+    picture = image[0].transpose(1, 2, 0)
+    picture = (picture - picture.min()) / np.ptp(picture)
+    if shown.figure in ("looks", "covered"):
+        if shown.figure == "covered":
+            heat = np.maximum(falls(model, shown.kind, image, label), 0)
+            title = f"{name}: fall of the score of {label} where {COVERED} x {COVERED} are covered"
+        else:
+            given = arguments(shown.kind, image, np.array([label]), rng)
+            weights = model(**given, output_attentions=True).cross_attentions[-1]
+            heat = np.asarray(weights)[0, :, 0, 1:].mean(0).reshape(SIDE // PATCH, -1)
+            title = f"{name}: cross-attention of the word {label}"
+        tiles = [[enlarged(picture, 192), over(picture, heat, 192)]]
+        draw_tiles(tiles, title, path, ("",), ("read", shown.figure))
+        return
     image = image[:, None] if shown.kind == "attends" else image
     inputs = in_rows(image) if "rows" in shown.kind else {"pixel_values": image}
     with tempfile.TemporaryDirectory() as made:

@@ -79,7 +79,7 @@ def _whisper() -> Any:
     sides |= {f"{side}_ffn_dim": 96 for side in ("encoder", "decoder")}
     return tj.WhisperConfig(
         vocab_size=7, num_mel_bins=MELS, d_model=48, max_source_positions=FRAMES // 2,
-        max_target_positions=8, **sides, **BEGINS,
+        max_target_positions=8, init_std=0.1, **sides, **BEGINS,
     )  # fmt: skip
 
 
@@ -112,9 +112,9 @@ HEARD = {
         "audio_classification", "names",
     ),
     "wav2vec2": Heard(lambda: tj.Wav2Vec2Config(**WAVES), "ctc", "spells"),
-    "hubert": Heard(lambda: tj.HubertConfig(**WAVES), "ctc", "spells", steps=0),
-    "whisper": Heard(_whisper, "seq2seq_lm", "hears", steps=0),
-    "speech-encoder-decoder": Heard(_speech, "seq2seq_lm", "hears samples", steps=0),
+    "hubert": Heard(lambda: tj.HubertConfig(**WAVES), "ctc", "spells", steps=400),
+    "whisper": Heard(_whisper, "seq2seq_lm", "hears", steps=400),
+    "speech-encoder-decoder": Heard(_speech, "seq2seq_lm", "hears samples", steps=400),
 }  # fmt: skip
 
 
