@@ -156,8 +156,8 @@ class Captioning(Task):
                 room for one.
         """
         apart, fitting, cut = self.encoder != "none", [], 0
-        setting = "target-length" if apart else "length"
         most = form.target_length if apart else form.length
+        allowed = f"{most} at most (--data.target-length): raise it" if apart else form.at_most
         for where, text in zip(records.places, texts):
             if text.answer is None or not most:
                 fitting.append(text)
@@ -165,9 +165,10 @@ class Captioning(Task):
             taken = 0 if self.encoder == "texts" else len(text.prompt)
             size = taken + len(text.answer)
             if size > most and (form.data.too_long == "error" or taken + 2 > most):
+                truncate = ", or pass --data.too-long truncate" * (taken + 2 <= most)
                 raise ValueError(
                     f"{where} has {size} tokens, {taken} of them in front of the caption, and rows "
-                    f"have {most} at most (--data.{setting}): raise it if the model can read more"
+                    f"have {allowed}{truncate}"
                 )
             cut += size > most
             fitting.append(dataclasses.replace(text, answer=text.answer[: most - taken]))

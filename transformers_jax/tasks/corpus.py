@@ -193,6 +193,11 @@ def limited(form: Form) -> Form:
     """
     length, limit = form.data.length, form.limit
     if limit is not None and length > limit:
+        if told := form.told_by_tokenizer:
+            raise ValueError(
+                f"data.length ({length}) is more than {limit} ({told}): lower --data.length, or "
+                "raise it there"
+            )
         raise ValueError(
             f"data.length ({length}) is more than this model reads ({limit}); lower --data.length"
         )

@@ -122,8 +122,8 @@ class DPO(Task, WithReference):
         for where, pair in zip(records.places, pairs):
             if form.length and _length(pair) > form.length and form.data.too_long == "error":
                 raise ValueError(
-                    f"{where} has {_length(pair)} tokens, and rows have {form.length} at most "
-                    "(--data.length); pass --data.too-long truncate"
+                    f"{where} has {_length(pair)} tokens, and rows have {form.at_most}, or "
+                    "pass --data.too-long truncate"
                 )
             short = _cut(pair, form.length) if form.length else pair
             alike += np.array_equal(*short.answers)

@@ -78,8 +78,8 @@ class Instruction(Task):
             if form.length and len(ids) > form.length:
                 if form.data.too_long == "error":
                     raise ValueError(
-                        f"{where} has {len(ids)} tokens, and rows have {form.length} at most "
-                        "(--data.length); pass --data.too-long truncate"
+                        f"{where} has {len(ids)} tokens, and rows have {form.at_most}, or "
+                        "pass --data.too-long truncate"
                     )
                 ids, targets, cut = ids[: form.length], targets[: form.length], cut + 1
             learned, total = learned + int((targets != IGNORED).sum()), total + len(ids)

@@ -27,6 +27,7 @@ READ = ("text", "text_pair", "audio", "image")
 """Roles of the columns that are read, not predicted."""
 ROLES = frozenset((*READ, "label", "negatives"))
 """Roles of all columns that a config can name."""
+TOKENIZER = "model_max_length in the tokenizer's tokenizer_config.json"
 TOGETHER = 10_000  # texts that are encoded together
 
 
@@ -55,22 +56,50 @@ class Form:
     processor: Processor | None = None
 
     @property
-    def limit(self) -> int | None:
-        """The most tokens that the models, their tokenizer, or the directory of a sentence
-        embedding, allow in a row."""
-        plan = self.model.plan
-        sentence = plan.sentence.longest if isinstance(plan, EmbeddingPlan) else None
-        limits = [getattr(self.tokenizer, "model_max_length", None), sentence]
-        for model in (self.model, self.reference):
+    def limits(self) -> dict[str, int]:
+        """Who allows how many tokens in a row at most: the models, the directory of a sentence
+        embedding, the tokenizer."""
+        limits: dict[str, int | None] = {}
+        for name, model in (("the model", self.model), ("the reference model", self.reference)):
             if model is not None:
                 reading = model.reading
                 if reading.source_raw and "audio" in self.columns:  # rows are frames, not tokens
-                    limits.append(reading.source_positions)
+                    limits[name] = reading.source_positions
                     continue
                 source = reading.source_raw or reading.source
                 positions = reading.source_positions if source else None
-                limits.append(positions or reading.positions)
-        return min((one for one in limits if one is not None), default=None)
+                limits[name] = positions or reading.positions
+        plan = self.model.plan
+        sentence = plan.sentence.longest if isinstance(plan, EmbeddingPlan) else None
+        limits["the sentence embedding (max_seq_length)"] = sentence
+        limits[TOKENIZER] = getattr(self.tokenizer, "model_max_length", None)
+        return {name: most for name, most in limits.items() if most is not None}
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens that all of them allow in a row."""
+        return min(self.limits.values(), default=None)
+
+    @property
+    def at_most(self) -> str:
+        """How many tokens rows have at most, who says so, and what to do about a longer one."""
+        limit, said = self.limit, self.data.length
+        if limit is None or 0 < said < limit:
+            more = "if the model can read more" if limit is None else f"to {limit:,} at most"
+            return f"{self.length:,} at most (--data.length): raise it {more}"
+        if told := self.told_by_tokenizer:
+            return f"{self.length:,} at most ({told}): raise it there"
+        least = next(name for name, most in self.limits.items() if most == limit)
+        return f"{self.length:,} at most ({least} reads no more): shorten it"
+
+    @property
+    def told_by_tokenizer(self) -> str | None:
+        """Where the tokenizer's limit stands, and what the model reads, if that is more."""
+        models = [most for name, most in self.limits.items() if name != TOKENIZER]
+        own = self.limits.get(TOKENIZER)
+        if own is None or not models or own >= min(models):
+            return None
+        return f"{TOKENIZER}; the model reads {min(models):,}"
 
     @property
     def typed(self) -> bool:
@@ -272,7 +301,7 @@ def encode(form: Form, texts: Sequence[str], pairs: Sequence[str] | None = None)
     lengths = [len(side["input_ids"]) for side in sides]
     long = [number for number, length in enumerate(lengths) if 0 < form.length < length]
     if long and form.data.too_long == "error":
-        raise LongRow(long[0], lengths[long[0]], form.length)
+        raise LongRow(long[0], lengths[long[0]], form)
     if long:
         some = [texts[number] for number in long]
         others = None if pairs is None else [pairs[number] for number in long]
@@ -294,9 +323,8 @@ class LongRow(ValueError):
         number: of the text.
     """
 
-    def __init__(self, number: int, length: int, most: int):
+    def __init__(self, number: int, length: int, form: Form):
         super().__init__(
-            f"has {length} tokens, and rows have {most} at most (--data.length): raise it if the "
-            "model can read more, or pass --data.too-long truncate"
+            f"has {length} tokens, and rows have {form.at_most}, or pass --data.too-long truncate"
         )
         self.number = number
