@@ -2,6 +2,7 @@
 
 import functools
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,16 @@ def test_a_batch_is_a_list_or_an_array_of_rows():
 def test_what_is_no_sound_says_what_was_expected(source, words):
     with pytest.raises(ValueError, match=words):
         audio_processor(WAVES)(source, 16000)
+
+
+@pytest.mark.parametrize("source", [b"no sound at all", None, "text.wav"])
+def test_messages_show_no_object_of_python(source, tmp_path):
+    if source == "text.wav":
+        source = tmp_path / source
+        source.write_text("no sound at all")
+    with pytest.raises(ValueError, match="audio") as error:
+        read_audio(source)
+    assert not re.search(r"<_io|object at|NoneType", str(error.value))
 
 
 def test_a_file_that_was_cut_off_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -237,7 +238,7 @@ def test_transparency_is_laid_on_white():
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (3.5, "is float; expected a path"),
+        (3.5, "is a float; expected a path"),
         (b"no picture", "image is no picture that can be read"),
         ("nowhere.png", "nowhere.png does not exist"),
         ({"image": 1}, "expected 'bytes' or 'path'"),
@@ -262,6 +263,13 @@ def test_the_order_of_channels_can_be_said():
     assert np.array_equal(first, last["pixel_values"])
     with pytest.raises(ValueError, match="expected one of channels_first"):
         image_processor(CLIP)(narrow, input_data_format="CHW")
+
+
+@pytest.mark.parametrize("source", [b"no picture at all", None, 3])
+def test_messages_show_no_object_of_python(source):
+    with pytest.raises(ValueError, match="image") as error:
+        read_image(source)
+    assert not re.search(r"<_io|object at|NoneType", str(error.value))
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -1,7 +1,10 @@
 """`load_processor`: what the files of a folder say, and the way back to them."""
 
+import importlib
 import json
+import re
 
+import jax
 import numpy as np
 import pytest
 
@@ -69,7 +72,7 @@ def test_saving_gives_the_same_processor(files, folder, tmp_path):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({}, "has neither preprocessor_config.json nor processor_config.json"),
+        ({}, "has neither preprocessor_config.json .* where the model came from$"),
         ({"video_preprocessor_config": {}, "preprocessor_config": VIT}, "a processor of videos"),
         ({"processor_config": {"video_processor": {}}}, "a processor of videos"),
         ({"processor_config": {"patch_size": 14}}, "processor_config.json holds no processor"),
@@ -117,6 +120,26 @@ def test_pictures_with_maps_have_labels(folder):
     }
     with pytest.raises(ValueError, match="1 images and 2 segmentation_maps"):
         processor(images=[image], segmentation_maps=[classes, classes])
+
+
+def test_a_new_model_has_its_processor_made_as_the_message_says(tmp_path):
+    sizes = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    vit = tj.ViTConfig(**sizes, image_size=16, patch_size=8)
+    waves = tj.Wav2Vec2Config(
+        **sizes, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+        conv_dim=(8,), conv_kernel=(10,), conv_stride=(5,),
+    )  # fmt: skip
+    call = {"vit": {"images": pictures.picture(9, 8)}, "wav2vec2": {"audio": sounds.sound("brief")}}
+    for config in (vit, waves):
+        folder = tmp_path / config.model_type
+        model = tj.from_config(config, head="none", key=jax.random.key(0))
+        tj.save_pretrained(model, folder)
+        with pytest.raises(ValueError, match="has neither") as error:
+            tj.load_processor(folder)
+        advice = re.search(r"(Readers\(.*\)), by ([\w.]+)$", str(error.value))
+        names = vars(importlib.import_module(advice[2]))
+        eval(advice[1], {**names, "model": model, "folder": folder})
+        model.check(tj.load_processor(folder)(**call[config.model_type]))
 
 
 def test_the_advice_of_messages_works(folder, tmp_path):

@@ -1,6 +1,7 @@
 """Texts about pictures: what is read and learned of a record, and what is written."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -136,12 +137,15 @@ def test_each_word_looks_at_the_picture_before_it(models, pictures):
         (
             "idefics",
             {"prompt": "a <image> b"},
-            r"records\[0\]: each image needs one <image>.* 1 of 2",
+            r"records\[0\]: each image needs one <image>.* 1 <image> and 2 images$",
         ),
         ("described", {}, "reads one with a text"),
         ("llava", {"image": []}, r"records\[0\]: 'image' is empty"),
         ("llava", {"image": None}, "holds NoneType, not a picture"),
         ("described", {"image": 0, "caption": " "}, r"records\[0\]: the caption is empty"),
+        ("described", {"image": 0, "prompt": "<image> a"}, r"records\[0\]: .* leave it out"),
+        ("blip", {"image": 0, "prompt": "<image> a"}, r"records\[0\]: .* leave it out"),
+        ("blip_2", {"image": 0, "prompt": "<image> a"}, r"records\[0\]: .* leave it out"),
     ],
 )
 def test_records_that_fit_no_model_are_refused_by_their_place(
@@ -161,6 +165,24 @@ def test_as_many_pictures_stand_in_each_row_of_llava(models, pictures):
         batches_of(models["llava"], [one, {**one, "image": pictures[:1]}])
     answering, batches = batches_of(models["llava"], [one, one])
     answering.model.check(answering.task.inputs(batches[0]))
+
+
+def test_who_says_how_long_rows_are_is_told(models, pictures, tmp_path):
+    folder = shutil.copytree(models["llava"], tmp_path / "llava")
+    record = {"image": pictures[0], "prompt": "a " * 20, "caption": "red"}
+    file = folder / "tokenizer_config.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({**said, "model_max_length": 16}))
+    with pytest.raises(ValueError, match=r"rows have 16 at most \(model_max_length .* 32\)"):
+        batches_of(folder, [record])
+    with pytest.raises(ValueError, match=r"data.length \(30\) is more than 16 .* raise it there"):
+        batches_of(folder, [record], length=30)
+    with pytest.raises(ValueError, match=r"rows have 8 at most \(--data.length\): raise it to 16"):
+        batches_of(folder, [record], length=8)
+    with pytest.raises(ValueError, match=r"rows have 32 at most \(the model reads no more"):
+        batches_of(models["llava"], [{**record, "prompt": "a " * 30}])
+    file.write_text(json.dumps({**said, "model_max_length": 32}))  # as the first message says
+    batches_of(folder, [record])
 
 
 def test_a_run_from_random_weights_writes_and_is_continued_exactly(tmp_path):

@@ -66,7 +66,7 @@ def read_files(folder: Path, overrides: Mapping[str, Any]) -> Described:
     if not files:
         raise ValueError(
             f"{folder} has neither {PREPROCESSOR} nor {PROCESSOR}, which say what a model takes; "
-            "copy it from where the model came from"
+            f"copy it from where the model came from{_or_a_new_one(model)}"
         )
     own = dict(files.get(PROCESSOR, {}))
     if (folder / VIDEO).is_file() or "video_processor" in own:
@@ -87,6 +87,21 @@ def read_files(folder: Path, overrides: Mapping[str, Any]) -> Described:
         parts = {kind: {**part, **overrides} for kind, part in parts.items()}
     processor = own.pop("processor_class", None) or plain.get("processor_class")
     return Described(parts.get("image"), parts.get("audio"), nested, own, processor, model, files)
+
+
+def _or_a_new_one(model: Mapping[str, Any]) -> str:
+    """What makes the processor of a new model, by its config.json; "" where it reads neither
+    pictures nor sound."""
+    kind = str(model.get("model_type"))
+    sees = kind in PICTURES or kind.startswith("vision-") or "vision_config" in model
+    hears = kind in SOUND or kind.startswith("speech-")
+    if not sees and not hears:
+        return ""
+    make = "new_processor(model.config)" if sees else "new_sound(model.config, 16000)"
+    return (
+        f", or make that of a new model: Readers(processor={make}).save(folder), by "
+        "transformers_jax.processing.readers"
+    )
 
 
 def _kind(config: Mapping[str, Any], model: Mapping[str, Any]) -> str:

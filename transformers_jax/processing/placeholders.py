@@ -51,17 +51,26 @@ def check_counts(texts: Sequence[str], token: str, counts: Sequence[int] | None)
                 f"text {np.flatnonzero(written)[0]} has {token} and no images were passed"
             )
         return
+    have = lambda w, c: f"{w} {token} and {c} image{'s' * (c != 1)}"
     wrong = (
-        [f"text {n} has {w} of {c}" for n, (w, c) in enumerate(zip(written, counts)) if w != c]
+        [f"text {n} has {have(w, c)}" for n, (w, c) in enumerate(zip(written, counts)) if w != c]
         if len(counts) == len(texts)
         else []
         if sum(written) == sum(counts)
-        else [f"texts have {sum(written)} of {sum(counts)}"]
+        else [f"the texts have {have(sum(written), sum(counts))}"]
     )
     if wrong:
+        more = " (images of several to a text come as a list of lists)" * (len(texts) > 1)
+        raise ValueError(f"each image needs one {token} in its text: {'; '.join(wrong)}{more}")
+
+
+def refuse_token(text: str, token: str, reader: str, name: str = "text") -> None:
+    """Raises ValueError for a text, which messages call `name`, with the token of a picture, where
+    `reader`, a model or its processor, places the picture by itself."""
+    if token in text:
         raise ValueError(
-            f"each image needs one {token} in its text: {'; '.join(wrong)} (images of several to a "
-            "text come as a list of lists)"
+            f"the {name} {text!r:.60} holds {token}, and {reader} takes its picture without one: "
+            "leave it out"
         )
 
 
@@ -200,6 +209,8 @@ class Queries:
         self, tokenizer: Any, texts: list[str], images: Arrays, counts: Any, options: Arrays
     ) -> Arrays:
         number = ensure(tokenizer, IMAGE)
+        for text in texts if images else ():
+            refuse_token(text, IMAGE, "BLIP-2")  # the model counts the tokens, these with them
         if options.get("max_length") is not None and self.number:
             options = {**options, "max_length": options["max_length"] - self.number}
         out = tokenizer.batch(texts, **options)

@@ -242,10 +242,10 @@ class TextReader:
 
     def target(self, prompt: str, answer: str | None) -> Prompted:
         """The same of a decoder behind an encoder of images: ids that no picture has."""
+        rules.refuse_token(prompt, IMAGE, self.config.model_type)
         first = self._plain(prompt) if prompt else np.zeros(0, np.int32)
-        if answer is None:
-            return Prompted(first, None)
-        return Prompted(first, self._ended(self._plain(" " * bool(prompt) + answer)))
+        said = None if answer is None else self._plain(" " * bool(prompt) + answer)
+        return Prompted(first, None if said is None else self._ended(said))
 
     def _answer(self, first: Ids, prompt: str, answer: str, pictures: int) -> Ids:
         """The ids of an answer as they stand behind the prompt; of a tokenizer that cuts both
@@ -263,6 +263,7 @@ class TextReader:
     def _ids(self, prompt: str, pictures: int) -> Ids:
         """The ids of a prompt with its pictures."""
         if type(self.rule) is rules.Plain:
+            rules.refuse_token(prompt, IMAGE, self.config.model_type)
             first = [] if self.begin is None else [self.begin]
             return np.concatenate([np.array(first, np.int32), self._plain(prompt)])
         if isinstance(self.rule, Interleaved):

@@ -11,6 +11,9 @@ import numpy as np
 from transformers_jax.generation import generate
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.wiring import Captioner
+from transformers_jax.processing import placeholders as rules
+from transformers_jax.processing.interleaved import Interleaved
+from transformers_jax.sizes import check_count
 from transformers_jax.vision.batches import Inputs, in_batches
 
 WRITES = ("seq2seq_lm", "causal_lm")
@@ -34,19 +37,25 @@ def caption(
         images: one or several of what the processor takes, or what `arguments_of` made of them.
         processor: of images, with the tokenizer (`tj.load_processor`).
         prompt: how each text begins, which is part of it; of a language model what it is told,
-            which is not part of it, and has the token of the image where its processor needs that.
+            which is not part of it, and has the token of the image where its processor needs that
+            (LLaVA), or may have it (PaliGemma); of others it has none.
         batch_size: how many images are computed at a time.
         options: of `tj.generate`: `max_new_tokens`, `num_beams`, ...
 
     Raises:
         ValueError: a model that writes nothing, a language model without a prompt, a prompt for
-            arguments that are made already, a processor without a tokenizer; no image, or one that
-            cannot be read.
+            arguments that are made already, one without the image's token or with too many of
+            them, a processor without a tokenizer; no new token; no image, or one that cannot be
+            read.
     """
+    if options.get("max_new_tokens") is not None:
+        check_count("max_new_tokens", options["max_new_tokens"])
     made = isinstance(images, Mapping) and "pixel_values" in images
     if made and prompt is not None:
         raise ValueError("images are arguments that were made already: pass prompt= when they are")
-    prepare = arguments_of(model, processor, "" if made else prompt)
+    if made:
+        _check_writes(model, processor)
+    prepare = (lambda some: {}) if made else arguments_of(model, processor, prompt)
     begins = isinstance(model, Captioner) or model.is_encoder_decoder
     texts = []
     for inputs, count in in_batches(images, prepare, batch_size):
@@ -70,6 +79,32 @@ def arguments_of(
     Raises:
         ValueError: as of `caption`.
     """
+    tokenizer = _check_writes(model, processor)
+    if prompt is not None:
+        _check_prompt(prompt, model, getattr(processor, "rule", None))
+    if isinstance(model, Captioner):  # replaces the first token and takes the last one off
+        return lambda some: _begun(processor(images=some), "input_ids", tokenizer, prompt)
+    if model.plan.head == "seq2seq_lm" and "input_ids" not in model.arguments():
+        name, start = "decoder_input_ids", _start(model)
+        return lambda some: _begun(processor(images=some), name, tokenizer, prompt, start)
+    if prompt is None and model.reading.prompt:  # how a text begins that nothing was said of
+        return lambda some: processor(images=some)
+    if prompt is None:
+        raise ValueError(
+            f"{model.config.model_type} reads a prompt with each image: give prompt=, such as "
+            "'What is shown?', for LLaVA '<image> What is shown?' (--prompt on the command line)"
+        )
+    return lambda some: processor(
+        images=some, text=[prompt] * len(some), padding=True, padding_side="left"
+    )
+
+
+def _check_writes(model: Any, processor: Any) -> Any:
+    """The tokenizer of a model that writes about images.
+
+    Raises:
+        ValueError: one that does not, or a processor without a tokenizer.
+    """
     check_model(model, "caption")
     head = getattr(model.plan, "head", None)
     if head not in WRITES or "pixel_values" not in model.arguments():
@@ -80,21 +115,26 @@ def arguments_of(
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None:
         raise ValueError("captions need the tokenizer of the model: the processor has none")
-    if isinstance(model, Captioner):  # replaces the first token and takes the last one off
-        return lambda some: _begun(processor(images=some), "input_ids", tokenizer, prompt)
-    if head == "seq2seq_lm" and "input_ids" not in model.arguments():
-        name, start = "decoder_input_ids", _start(model)
-        return lambda some: _begun(processor(images=some), name, tokenizer, prompt, start)
-    if prompt is None and model.reading.prompt:  # how a text begins that nothing was said of
-        return lambda some: processor(images=some)
-    if prompt is None:
+    return tokenizer
+
+
+def _check_prompt(prompt: str, model: Any, rule: Any) -> None:
+    """Raises ValueError for a prompt with more or fewer tokens of the image than are read with one
+    image; `rule` is that of the processor, None where it has none."""
+    reader, plain = model.config.model_type, "input_ids" not in model.arguments()
+    if isinstance(model, Captioner) or plain or isinstance(rule, (rules.Queries, Interleaved)):
+        rules.refuse_token(prompt, rules.IMAGE, reader, "prompt")
+    if not isinstance(rule, (rules.Repeated, rules.Prefix)):
+        return
+    token = getattr(rule, "token", rules.IMAGE)
+    written, least = prompt.count(token), int(isinstance(rule, rules.Repeated))
+    if not least <= written <= 1:
+        rest = " ".join(prompt.replace(token, " ").split())
         raise ValueError(
-            f"{model.config.model_type} reads a prompt with each image: give prompt=, such as "
-            "'What is shown?', for LLaVA '<image>\\nWhat is shown?' (--prompt on the command line)"
+            f"the prompt {prompt!r:.60} has {written} {token}, and {reader} reads one image with "
+            f"each text: write {token} once, where the image stands, such as "
+            f"{f'{token} {rest}'!r}"
         )
-    return lambda some: processor(
-        images=some, text=[prompt] * len(some), padding=True, padding_side="left"
-    )
 
 
 def _begun(

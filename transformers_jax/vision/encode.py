@@ -84,7 +84,8 @@ def _pooled(model: Any, inputs: Mapping[str, Any]) -> Any:
     if output.get("pooler_output") is None:
         raise ValueError(
             f"this {model.config.model_type} (head {getattr(model.plan, 'head', None)!r}) has no "
-            "pooler; say pooling='cls' or 'mean', or load it with head='none'"
+            "pooler; say pooling='cls' or 'mean' (--pooling on the command line), or load it with "
+            "head='none'"
         )
     return output.pooler_output.reshape(len(output.pooler_output), -1)
 

@@ -101,9 +101,8 @@ def _array(source: Any, name: str) -> np.ndarray:
     except ValueError:
         array = np.asarray(source, dtype=object)
     if array.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{name} is {type(source).__name__} of {array.dtype}; expected a path, bytes or samples"
-        )
+        kind = "None" if source is None else f"a {type(source).__name__} of {array.dtype}"
+        raise ValueError(f"{name} is {kind}; expected a path, bytes or samples")
     if array.ndim != 1:
         axis = int(np.argmin(array.shape))
         advice = f"; mix them with array.mean({axis})" if array.shape[axis] <= FEW else ""
@@ -138,7 +137,8 @@ def _file(source: Any, name: str) -> tuple[np.ndarray, int]:
     try:
         return soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise ValueError(f"{name} is no audio that can be read: {error}") from None
+        reason = getattr(error, "error_string", error)  # without the repr of an object
+        raise ValueError(f"{name} is no audio that can be read: {reason}") from None
 
 
 def _wav(content: bytes, name: str) -> tuple[np.ndarray, int] | None:

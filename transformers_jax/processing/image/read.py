@@ -51,10 +51,8 @@ def read_image(
         return _pillow(source, rgb, name)
     if hasattr(source, "__array__"):
         return _array(np.asarray(source), rgb, order, name)
-    raise ValueError(
-        f"{name} is {type(source).__name__}; expected a path, bytes, an array or a picture of "
-        "Pillow"
-    )
+    kind = "None" if source is None else f"a {type(source).__name__}"
+    raise ValueError(f"{name} is {kind}; expected a path, bytes, an array or a picture of Pillow")
 
 
 def _struct(source: Mapping[str, Any], name: str) -> tuple[Any, str]:
@@ -80,6 +78,9 @@ def _file(file: Any, name: str) -> Image:
             return np.asarray(upright).transpose(2, 0, 1)  # its pixels stay side by side
     except FileNotFoundError:
         raise ValueError(f"{name} does not exist") from None
+    except pillow.UnidentifiedImageError:  # whose text is the repr of an object
+        kinds = "of no kind that Pillow knows"
+        raise ValueError(f"{name} is no picture that can be read: it is {kinds}") from None
     except (OSError, SyntaxError, EOFError, pillow.DecompressionBombError) as error:
         raise ValueError(f"{name} is no picture that can be read: {error}") from None
 
