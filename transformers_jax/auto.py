@@ -45,10 +45,15 @@ class AutoConfig:
 
 
 class Auto:
-    """`AutoModelForMaskedLM.from_pretrained(x)` is `from_pretrained(x, head="masked_lm")`."""
+    """`AutoModelForMaskedLM.from_pretrained(x)` is `from_pretrained(x, head="masked_lm")`.
 
-    def __init__(self, *heads: str):
-        self.heads = heads
+    Args:
+        heads: of which the first that a family has is taken.
+        own: whether the head that the config names goes before it, where it is one of them.
+    """
+
+    def __init__(self, *heads: str, own: bool = False):
+        self.heads, self.own = heads, own
 
     @overload
     def from_pretrained(
@@ -76,6 +81,9 @@ class Auto:
                 "tj.from_pretrained (tj.from_config)"
             )
         available = set(config.HEADS.values())
+        named = config.HEADS.get((config.architectures or ("",))[0])
+        if self.own and named in self.heads:
+            return named
         if heads := [head for head in self.heads if head in available]:
             return heads[0]
         raise ValueError(
@@ -98,7 +106,9 @@ AutoModelForTokenClassification = Auto("token_classification")
 AutoModelForMultipleChoice = Auto("multiple_choice")
 AutoModelForQuestionAnswering = Auto("question_answering")
 AutoModelForTextEncoding = Auto("encoder", "none")
-AutoModelForImageClassification = Auto("image_classification")
+AutoModelForImageClassification = Auto(
+    "image_classification", "image_classification_with_teacher", own=True
+)
 AutoModelForImageTextToText = Auto("causal_lm")
 AutoModelForCTC = Auto("ctc")
 AutoModelForAudioClassification = Auto("audio_classification", "sequence_classification")

@@ -104,6 +104,20 @@ def finished(model: Model, plan: Plan) -> Model:
 # ---------------------------------------------------------------- from checkpoints
 
 
+class Untrained(ValueError):
+    """A file has no weights for some parameters, and no key says that they may be drawn.
+
+    Attributes:
+        names: of the parameters.
+    """
+
+    def __init__(self, path: str | Path, names: Sequence[str]):
+        self.names = ", ".join(names)
+        super().__init__(
+            f"{path} has no weights for {self.names}; give key=jax.random.key(seed) to draw them"
+        )
+
+
 @dataclass(frozen=True)
 class Loaded:
     """What `from_pretrained(..., return_report=True)` returns: the model, how the file fits it, and
@@ -245,10 +259,7 @@ def from_pretrained(
     dtypes = {n: checkpoint.tensors[f.name].dtype for f in report.fills for n in f.row.ours}
     new = tuple(name for name in leaves if name not in dtypes)
     if key is None and (random := [name for name in new if not param.is_constant(model, name)]):
-        raise ValueError(
-            f"{path} has no weights for {', '.join(random)}; "
-            "give key=jax.random.key(seed) to draw them"
-        )
+        raise Untrained(path, random)
     default = to_dtype("float32" if dtype == "auto" else dtype)
     placed = (
         {} if mesh is None else flatten(shard.shardings(param.axes(model), params(model), mesh))

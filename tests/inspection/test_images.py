@@ -103,6 +103,17 @@ def test_the_command_draws_a_picture(vision_model, picture_files, tmp_path, caps
     assert "--image needs the weights of a model" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["text.png", "none.png"])
+def test_a_picture_that_cannot_be_read_is_named(name, vision_model, tmp_path, capsys):  # noqa: F811
+    (tmp_path / "text.png").write_text("no picture")
+    command = ["inspect", str(vision_model("vit")), "--image", str(tmp_path / name)]
+    assert main([*command, "--out", str(tmp_path / "drawn")]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert str(tmp_path / name) in said.err
+    assert not (tmp_path / "drawn").exists()
+
+
 def test_figures_are_the_same_bytes_each_time(tiny, tmp_path):  # noqa: F811
     _, seen = seen_by(tiny, "resnet")
     one, two = (draw_sight(seen, tmp_path / name, "resnet").files for name in "ab")

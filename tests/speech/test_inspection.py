@@ -21,10 +21,18 @@ def test_a_whisper_is_drawn_with_its_sound_and_its_tokens(whisper, sound, tmp_pa
     assert "exclude each other" in capsys.readouterr().err
 
 
-def test_symbols_of_frames_are_drawn(tmp_path, loud):  # noqa: F811
+def test_symbols_of_frames_are_drawn(tmp_path, loud, capsys):  # noqa: F811
     folder = tmp_path / "model"
     folder.mkdir()
     folder_of(folder, True)
+    write(tmp_path / "short.wav", loud[:5])
+    for name in ("short.wav", "none.wav"):
+        command = ["inspect", str(folder), "--audio", str(tmp_path / name)]
+        assert main([*command, "--out", str(tmp_path / "nothing")]) == 1
+        said = capsys.readouterr()
+        assert said.out == ""  # no table above the error
+        assert str(tmp_path / name) in said.err
+    assert not (tmp_path / "nothing").exists()
     model, processor = tj.from_pretrained(folder), tj.load_processor(folder)
     (drawn,) = draw_sound(model, processor, loud, tmp_path / "drawn")
     assert drawn.name == "alignment.png"

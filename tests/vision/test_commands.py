@@ -2,15 +2,20 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 import transformers_jax as tj
+from tests.vision.models import IMAGE
 from transformers_jax import cli
+from transformers_jax.processing.readers import Readers, new_processor
+from transformers_jax.vision.caption import arguments_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,8 +130,8 @@ def test_vectors_of_pictures_and_texts(vision_model, picture_files, tmp_path, ca
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--out", "{out}"], "--pooling cls or mean"),
-        (["--out", "{out}", "--text", "a"], "no tower of texts"),
+        (["--out", "{out}"], "give --pooling cls or --pooling mean"),
+        (["--out", "{out}", "--text", "a"], "no tower of texts (--text); models of these families"),
         ([], "give --out FILE.jsonl"),
     ],
 )
@@ -162,8 +167,80 @@ def test_classes_by_their_names(vision_model, picture_files, tmp_path, call):
     status, shown, _ = call(*command)
     assert status == 0
     assert shown.startswith(f"{files[0]}: {found.names[0]} 0.")
-    status, _, said = call(*command[:4], "--labels", "cat,cat")
-    assert "each once" in said
+
+
+REFUSED = {
+    "classify, of two towers": (["classify", "clip"], "no weights for head.*; or zero-shot --lab"),
+    "zero-shot, of one": (
+        ["zero-shot", "vit", "--labels", "cat,dog"],
+        "is a vit, .*: blip, clip, siglip, siglip2, vision-text-dual-encoder; classify gives",
+    ),
+    "a label twice": (
+        ["zero-shot", "clip", "--labels", "cat,cat"],
+        "--labels cat,cat: .*each once",
+    ),
+    "a template without a place": (
+        ["zero-shot", "clip", "--labels", "cat,dog", "--template", "cat"],
+        "--template 'cat' has no {}",
+    ),
+    "pooled vectors of two towers": (
+        ["embed", "clip", "--out", "{out}", "--pooling", "cls"],
+        "--pooling cls: clip has vectors",
+    ),
+    "no label": (["classify", "vit", "--top-k", 0], "--top-k=0 must be"),
+    "no token": (["caption", "described", "--max-new-tokens", 0], "--max-new-tokens=0 must be"),
+    "captions of classes": (["caption", "vit"], "vit .* writes no texts about images; load BLIP"),
+    "a token that is read as a word": (
+        ["caption", "described", "--prompt", "<image> a"],
+        "the prompt '<image> a' holds <image>, and vision-encoder-decoder .*: leave it out",
+    ),
+    "a token beside those of the queries": (
+        ["caption", "blip_2", "--prompt", "<image> a"],
+        "the prompt '<image> a' holds <image>, and blip-2 .*: leave it out",
+    ),
+    "no place of the image": (
+        ["caption", "llava", "--prompt", "a photo", "--on-error", "skip"],
+        "has 0 <image>, .* once, where the image stands, such as '<image> a photo'$",
+    ),
+    "two places of one image": (
+        ["caption", "llava", "--prompt", "<image> a <image>"],
+        "has 2 <image>, .* such as '<image> a'$",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_model_does_not_do_is_told_once(case, vision_model, picture_files, tmp_path, call):
+    (command, kind, *flags), words = REFUSED[case]
+    flags = [str(flag).format(out=tmp_path / "out.jsonl") for flag in flags]
+    status, shown, said = call(command, picture_files[0], "--model", vision_model(kind), *flags)
+    assert status == 1
+    assert shown == ""
+    assert re.search(words, said.strip()), said
+    assert said.count("\n") == 1
+    assert "key=" not in said
+
+
+def test_what_such_errors_advise_is_read(vision_model, picture_files, call):
+    file = picture_files[1][0]
+    clip, vit = vision_model("clip"), vision_model("vit")
+    assert call("zero-shot", file, "--model", clip, "--labels", "cat,dog")[0] == 0
+    assert call("classify", file, "--model", vit)[0] == 0
+    for kind, prompt in (("llava", "<image> a photo"), ("blip_2", "a")):
+        model, processor = (
+            tj.from_pretrained(vision_model(kind)),
+            tj.load_processor(vision_model(kind)),
+        )
+        model.check(arguments_of(model, processor, prompt)([file]))
+
+
+def test_a_head_that_the_checkpoint_was_trained_with_classifies(picture_files, tmp_path, call):
+    config = tj.DeiTConfig(**IMAGE).replace(num_labels=2)
+    model = tj.from_config(config, head="image_classification_with_teacher", key=jax.random.key(0))
+    model.save_pretrained(tmp_path)
+    Readers(processor=new_processor(config)).save(tmp_path)
+    status, shown, said = call("classify", picture_files[1][0], "--model", tmp_path)
+    assert (status, "LABEL_1" in shown) == (0, True), said
 
 
 @pytest.mark.parametrize("kind", ["blip", "llava"])

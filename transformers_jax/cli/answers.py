@@ -10,7 +10,15 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from tyro.conf import DisallowNone
 
-from transformers_jax.cli.files import Files, already, check_made, found, made_with, tell_failed
+from transformers_jax.cli.files import (
+    Files,
+    already,
+    check_made,
+    found,
+    made_with,
+    naming,
+    tell_failed,
+)
 from transformers_jax.json_files import json_text
 from transformers_jax.printing import print_line
 from transformers_jax.runs.pretrain import keep_compiled_programs
@@ -75,7 +83,7 @@ class OfPictures:
         from transformers_jax.data.progress import live
         from transformers_jax.sizes import check_count
 
-        check_count("batch", self.batch)
+        check_count("--batch", self.batch)
         keep_compiled_programs()
         files, texts = self.named(), self.texts()
         out = None if self.out is None else Path(self.out).expanduser()
@@ -143,6 +151,19 @@ class OfPictures:
         """The folder of the model; of a run, that of what it has exported."""
         return model_folder(self.model)
 
+    def check_head(self, config: Any, head: str, otherwise: str) -> None:
+        """Raises ValueError for a family without a head; `otherwise` is what it does not do."""
+        from transformers_jax.models import families_with
+
+        heads = config.HEADS.values()
+        if head not in heads:
+            classifies = "; classify gives the labels that it was trained with"
+            more = classifies * ("image_classification" in heads)
+            raise ValueError(
+                f"{self.model} is a {config.model_type}, which {otherwise}; models of these "
+                f"families do: {', '.join(families_with(head))}{more}"
+            )
+
     def processor(self) -> Any:
         """The processor of the model.
 
@@ -165,8 +186,7 @@ def _errors(
         try:
             read([file])
         except ValueError as error:
-            text = " ".join(str(error).split())
-            yield file, text if str(file) in text else f"{file}: {text}"
+            yield file, naming(file, error)
 
 
 @contextlib.contextmanager

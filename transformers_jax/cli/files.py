@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,24 @@ def found(files: Sequence[str], endings: Sequence[str]) -> list[Path]:
         else:
             raise ValueError(f"there is no file or directory {path}")
     return every
+
+
+@contextlib.contextmanager
+def trained(model: str, advice: str) -> Iterator[None]:
+    """What reads a model here draws no weights that its files lack: the error says what else to
+    do."""
+    from transformers_jax.pretrained import Untrained
+
+    try:
+        yield
+    except Untrained as error:
+        raise ValueError(f"{model} has no weights for {error.names}: {advice}") from None
+
+
+def naming(file: Any, error: ValueError) -> str:
+    """The text of an error on one line, with the name of the file that it is about."""
+    text = " ".join(str(error).split())
+    return text if str(file) in text else f"{file}: {text}"
 
 
 def already(out: Path, files: Sequence[Any]) -> int:

@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 from tyro.conf import DisallowNone
 
-from transformers_jax.cli.files import Files, already, check_made, found, made_with, tell_failed
+from transformers_jax.cli.files import (
+    Files,
+    already,
+    check_made,
+    found,
+    made_with,
+    naming,
+    tell_failed,
+    trained,
+)
 from transformers_jax.json_files import json_text
 from transformers_jax.printing import print_line
 from transformers_jax.runs.pretrain import keep_compiled_programs
@@ -69,15 +78,15 @@ class Transcribe:
             done = already(out, files)
             check_made(out, made_with(self), done)
         folder = model_folder(self.model)
-        model: Any = tj.from_pretrained(folder, dtype=self.dtype)
+        with trained(self.model, "it was not trained to write down what is said"):
+            model: Any = tj.from_pretrained(folder, dtype=self.dtype)
         processor = tj.load_processor(folder)
         failed = 0
         for file in files[done:]:
             try:
                 said = self._transcript(model, processor, file, _sound(processor, file))
             except UnreadableAudio as error:
-                text = " ".join(str(error).split())
-                text = text if str(file) in text else f"{file}: {text}"
+                text = naming(file, error)
                 if self.on_error == "stop":
                     more = " (--on-error skip goes on with the others)" * (len(files) > 1)
                     raise ValueError(f"{text}{more}") from None

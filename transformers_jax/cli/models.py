@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from tyro.conf import DisallowNone, Positional, UseAppendAction, arg
 
 from transformers_jax.cli import texts
+from transformers_jax.cli.files import naming, trained
 from transformers_jax.json_files import json_text
 from transformers_jax.runs.pretrain import keep_compiled_programs
 from transformers_jax.training.exported import model_folder
@@ -86,7 +87,8 @@ class Generate(Generation):
         prompts = self.ids or self.prompt or texts.read_prompts()
         if not all(texts.encode(tokenizer, prompt) for prompt in prompts):
             raise ValueError("a prompt is empty; give at least one token")
-        model = tj.from_pretrained(folder, dtype=self.dtype, ignore=self.ignore)
+        with trained(self.model, "it was not trained to continue texts"):
+            model = tj.from_pretrained(folder, dtype=self.dtype, ignore=self.ignore)
         if raw := model.reading.source_raw:
             raise ValueError(
                 f"{model.config.model_type} does not read text but {', '.join(raw)}, which no flag "
@@ -155,15 +157,20 @@ class Inspect:
             raise ValueError("--target is what is decoded from a --text or --ids; give one of them")
         source = texts.model_source(self.model)
         description = describe(source, head=self.head, name=self.model, ignore=self.ignore)
+        drawn: list[Path] = []
+        given = (self.out, self.audio, self.image, self.text, self.ids)
+        draws = any(flag is not None for flag in given)
+        out = Path(self.out or f"inspect-{Path(self.model).resolve().name.split('.')[0]}")
+        if draws and description.fits:  # before the tables, under which an error would be lost
+            drawn = self.draw(source, out)
         if self.json:
             print(to_json(description))
         else:
             tables.show(description, tables.console())
-        shown = (self.out, self.audio, self.image)
-        if any(shown) or self.text is not None or self.ids is not None:
-            name = Path(self.model).resolve().name.split(".")[0]
-            for path in self.draw(source, Path(self.out or f"inspect-{name}")):
-                print(f"wrote {path}", file=sys.stderr if self.json else sys.stdout)
+        if draws and not description.fits:
+            drawn = self.draw(source, out)
+        for path in drawn:
+            print(f"wrote {path}", file=sys.stderr if self.json else sys.stdout)
         if not description.fits:
             wrong = ", ".join(f"{len(names)} {kind}" for kind, names in description.report.items())
             raise ValueError(f"{self.model} does not fit {description.architecture}: {wrong}")
@@ -228,10 +235,14 @@ class Inspect:
         if weights is None:
             raise ValueError(f"{names[0]} needs the weights of a model: name its directory")
         processor = tj.load_processor(weights)
-        model = tj.from_pretrained(weights, head=self.head, ignore=self.ignore)
-        if self.audio is not None:
-            return draw_sound(model, processor, self.audio, out)
-        files, missing = draw_image(model, processor, self.image, out)
+        with trained(self.model, "leave --head out, or name a model that has them"):
+            model = tj.from_pretrained(weights, head=self.head, ignore=self.ignore)
+        try:
+            if self.audio is not None:
+                return draw_sound(model, processor, self.audio, out)
+            files, missing = draw_image(model, processor, self.image, out)
+        except ValueError as error:
+            raise ValueError(naming(self.audio or self.image, error)) from None
         for name, reason in missing.items():
             print(f"no {name}: {reason}", file=sys.stderr)
         return files
@@ -267,16 +278,17 @@ class Convert:
         """Writes the checkpoint, and prints what changed."""
         from transformers_jax.inspection.conversion import convert
 
-        done = convert(
-            model_folder(self.source),
-            self.target,
-            head=self.head,
-            dtype=self.dtype,
-            max_shard_size=self.max_shard_size,
-            key=None if self.seed is None else texts.random_key(self.seed),
-            overwrite=self.overwrite,
-            ignore=self.ignore,
-        )
+        with trained(self.source, "--seed 0 draws them"):
+            done = convert(
+                model_folder(self.source),
+                self.target,
+                head=self.head,
+                dtype=self.dtype,
+                max_shard_size=self.max_shard_size,
+                key=None if self.seed is None else texts.random_key(self.seed),
+                overwrite=self.overwrite,
+                ignore=self.ignore,
+            )
         if self.json:
             return print_json(done.to_dict())
         print(f"wrote {self.target}: {done.tensors} tensors, head {done.head}")

@@ -9,7 +9,7 @@ from typing import Any
 from tyro.conf import DisallowNone, UseAppendAction
 
 from transformers_jax.cli.answers import Inputs, Line, OfPictures, Prepared
-from transformers_jax.cli.files import Files
+from transformers_jax.cli.files import Files, trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,17 @@ class Classify(OfPictures):
 
     def prepared(self):
         import transformers_jax as tj
+        from transformers_jax.sizes import check_count
 
-        model: Any = tj.AutoModelForImageClassification.from_pretrained(
-            self.folder, dtype=self.dtype
-        )
+        check_count("--top-k", self.top_k)
+        config: Any = tj.AutoConfig.from_pretrained(self.folder)
+        self.check_head(config, "image_classification", "classifies no pictures")
+        compares = "; or zero-shot --labels cat,dog compares them with names of classes"
+        more = compares * ("contrastive" in config.HEADS.values())
+        learn = "it was not trained to classify: finetune --task image_classification does that"
+        with trained(self.model, f"{learn}{more}"):
+            auto = tj.AutoModelForImageClassification
+            model: Any = auto.from_pretrained(self.folder, dtype=self.dtype)
         processor = self.processor()
         read = lambda files: processor(images=files)
 
@@ -77,19 +84,18 @@ class Embed(OfPictures):
 
         config: Any = tj.AutoConfig.from_pretrained(self.folder)
         if "contrastive" in config.HEADS.values():
+            if self.pooling is not None:
+                raise ValueError(
+                    f"--pooling {self.pooling}: {config.model_type} has vectors of its own, which "
+                    "it compares; leave --pooling out"
+                )
             return tj.from_pretrained(self.folder, head="contrastive", dtype=self.dtype)
         if self.text:
-            raise ValueError(
-                f"--text: {config.model_type} has no tower of texts that are compared with images"
-            )
+            self.check_head(config, "contrastive", "has no tower of texts (--text)")
         if self.pooling is not None:
             return tj.from_pretrained(self.folder, dtype=self.dtype)
-        try:
+        with trained(self.model, "give --pooling cls or --pooling mean, which need no pooler"):
             return tj.from_pretrained(self.folder, head="none", dtype=self.dtype)
-        except ValueError as error:
-            raise ValueError(
-                f"the model's own pooler cannot be read (--pooling cls or mean needs none): {error}"
-            ) from None
 
     def prepared(self):
         import transformers_jax as tj
@@ -129,8 +135,21 @@ class ZeroShot(OfPictures):
         from transformers_jax.embedding.zero_shot import TEMPLATES, class_vectors, nearest_classes
 
         labels = [name.strip() for name in self.labels.split(",")]
-        auto = tj.AutoModelForZeroShotImageClassification
-        model: Any = auto.from_pretrained(self.folder, dtype=self.dtype)
+        if not all(labels) or len(set(labels)) < len(labels):
+            raise ValueError(
+                f"--labels {self.labels}: expected names of classes, each once and none empty, "
+                "with commas between, such as --labels cat,dog"
+            )
+        for template in self.template:
+            if "{}" not in template:
+                raise ValueError(
+                    f"--template {template!r} has no {{}} where the name of a class stands; "
+                    f"expected a text such as --template {TEMPLATES[0]!r}"
+                )
+        config: Any = tj.AutoConfig.from_pretrained(self.folder)
+        self.check_head(config, "contrastive", "compares no pictures with texts")
+        with trained(self.model, "it was not trained to compare pictures with texts"):
+            model: Any = tj.from_pretrained(self.folder, head="contrastive", dtype=self.dtype)
         processor = self.processor()
         options: Any = dict(processor=processor, templates=self.template or TEMPLATES)
         vectors = class_vectors(model, labels, **options, batch_size=self.batch)
@@ -167,9 +186,14 @@ class Caption(OfPictures):
 
     def prepared(self):
         import transformers_jax as tj
+        from transformers_jax.sizes import check_count
         from transformers_jax.vision.caption import arguments_of
 
-        model, processor = tj.from_pretrained(self.folder, dtype=self.dtype), self.processor()
+        if self.max_new_tokens is not None:
+            check_count("--max-new-tokens", self.max_new_tokens)
+        with trained(self.model, "it was not trained to write about pictures"):
+            model = tj.from_pretrained(self.folder, dtype=self.dtype)
+        processor = self.processor()
         said = {"max_new_tokens": self.max_new_tokens, "num_beams": self.num_beams}
         options: Any = {name: value for name, value in said.items() if value is not None}
 

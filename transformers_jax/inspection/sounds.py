@@ -32,7 +32,6 @@ def draw_sound(model: Any, processor: Processor, audio: Any, folder: Path) -> li
     if sound is None:
         raise ValueError("--audio: the processor of this model takes no sound")
     samples = sound.samples(audio, resample=True)
-    folder.mkdir(parents=True, exist_ok=True)
     if model.plan.head == "ctc":
         return _of_frames(model, processor, samples, folder)
     features: Any = sound.features
@@ -47,6 +46,7 @@ def draw_sound(model: Any, processor: Processor, audio: Any, folder: Path) -> li
     frames = -(-len(samples) // features.hop_length)
     mels = features([samples], Lengths())["input_features"][0]
     seconds = len(samples) / features.sampling_rate
+    folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "sound.png"]
     title = f"{model.config.model_type}: log-mel features, {said.text!r:.80}"
     draw_over_time(mels[:, :frames], seconds, None, title, "mel channel", written[0])
@@ -86,6 +86,7 @@ def _aligned(
 def _of_frames(model: Any, processor: Processor, samples: Any, folder: Path) -> list[Path]:
     """The probabilities of symbols over time, of those that are ever likely."""
     frames = frames_of(model, processor, 1)
+    said = frames.transcripts([samples], "segments", None, None, lambda share: None, {})[0]
     second = frames.features.sampling_rate
     size = max(len(samples) // frames.stride * frames.stride + frames.stride, 30 * second)
     scores = frames.scores([samples], size, 0, lambda share: None)[0].astype(np.float64)
@@ -95,7 +96,7 @@ def _of_frames(model: Any, processor: Processor, samples: Any, folder: Path) -> 
     names = [show_token(frames.symbols.names[n] or str(n)) for n in likely]
     order = sorted(range(len(likely)), key=lambda n: shares[likely[n]].argmax())
     path, seconds = folder / "alignment.png", len(samples) / second
-    said = frames.transcripts([samples], "segments", None, None, lambda share: None, {})[0]
+    folder.mkdir(parents=True, exist_ok=True)
     title = f"{model.config.model_type}: symbols over time, {said.text!r:.80}"
     rows = shares[[likely[n] for n in order]] if likely else shares
     draw_over_time(rows[::-1], seconds, [names[n] for n in order][::-1], title, "symbol", path)

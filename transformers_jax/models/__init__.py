@@ -172,6 +172,12 @@ def family_of(classes: Iterable[Any], reader: Reader = None) -> str | None:
     return candidates.pop() if len(candidates) == 1 else None
 
 
+def families_with(head: str) -> list[str]:
+    """The names of the families that have a head, such as "contrastive"."""
+    every = ((name, import_class(address)) for name, address in sorted(FAMILIES.items()))
+    return [name for name, family in every if head in family.HEADS.values()]
+
+
 def load_config(
     config: FamilyConfig | Mapping[str, Any] | str | Path,
     *,
