@@ -242,7 +242,9 @@ class Inspect:
                 return draw_sound(model, processor, self.audio, out)
             files, missing = draw_image(model, processor, self.image, out)
         except ValueError as error:
-            raise ValueError(naming(self.audio or self.image, error)) from None
+            of_flag = str(error).startswith("--")  # of the model, whatever the file
+            text = str(error) if of_flag else naming(self.audio or self.image, error)
+            raise ValueError(text) from None
         for name, reason in missing.items():
             print(f"no {name}: {reason}", file=sys.stderr)
         return files

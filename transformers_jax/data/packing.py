@@ -144,7 +144,8 @@ def check_fits(example: Example, layout: Layout) -> None:
     for name, (side, width) in sides.items():
         if _length(side) > width:
             raise ValueError(
-                f"an example has {_length(side)} tokens where a row has {width}; raise data.{name}"
+                f"an example has {_length(side)} tokens where a row has {width}; raise "
+                f"--data.{name.replace('_', '-')}"
             )
 
 
