@@ -3,7 +3,7 @@
     python -m train.evaluate --model DIR --data test.csv
 
 The records are read as for fine-tuning (transformers_jax/tasks/), rows of like length are computed
-together (transformers_jax/runs/answering.py), and figures come from transformers_jax/metrics/.
+together (transformers_jax/runs/predictions.py), and figures come from transformers_jax/metrics/.
 `transformers-jax evaluate` is the same command; `transformers-jax predict` writes predictions.
 """
 

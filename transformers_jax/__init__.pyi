@@ -206,7 +206,7 @@ from .pretrained import (
 from .processing.processor import load_processor as load_processor
 from .resize import resize_embeddings as resize_embeddings
 from .data.config import Table as Table
-from .runs.answering import evaluate as evaluate, predict as predict
+from .runs.predictions import evaluate as evaluate, predict as predict
 from .runs.fit import fit as fit
 from .runs.recipe import finetune as finetune
 from .saving import save_pretrained as save_pretrained

@@ -51,6 +51,7 @@ def parse(
     `description`; `others` are flags of which an unknown one may be a misspelling. Raises as
     `override`."""
     known = flags(options.get("default", record))
+    arguments = [_without_alias(record, argument) for argument in arguments]
     for argument in arguments:
         name = argument.split("=")[0].replace("_", "-")
         if argument in ("-h", "--help"):
@@ -60,6 +61,17 @@ def parse(
             hint = of_another_kind(options.get("default"), name) or nearest(name, (*others, *known))
             raise Misuse(f"unknown flag {name}{hint}")
     return _run(record, arguments, prog=program, **options)
+
+
+def _without_alias(record: type, argument: str) -> str:
+    """An argument with the flag's own name where it is written with the name of a record in front:
+    `--data.length=5` as `--length=5`, by ALIASES of the command."""
+    name, equals, value = argument.partition("=")
+    place, dot, last = name.removeprefix("--").partition(".")
+    fields = getattr(record, "ALIASES", {}).get(place, ())
+    if not (dot and name.startswith("--") and last.replace("-", "_") in fields):
+        return argument
+    return f"--{last}{equals}{value}"
 
 
 def parse_known(record: type, arguments: Sequence[str]) -> tuple[Any, list[str]]:

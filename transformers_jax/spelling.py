@@ -1,10 +1,11 @@
-"""The nearest of the known names, for messages about an unknown one."""
+"""Words of messages: the nearest of the known names to an unknown one, and what a value is."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -42,3 +43,8 @@ def nearest(
         return ""
     listed = ", ".join(quoted[:-1]) + " or " + quoted[-1] if quoted[1:] else quoted[0]
     return f"; did you mean {listed}?"
+
+
+def type_name(value: Any) -> str:
+    """What a value is, for messages: "nothing", or the name of its type."""
+    return "nothing" if value is None or value == "" else type(value).__name__

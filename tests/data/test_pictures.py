@@ -202,12 +202,12 @@ def test_damaged_pictures_are_named_and_counted(tmp_path):
     (tmp_path / "cat/3.png").write_bytes(whole[:60])
     (tmp_path / "cat/5.png").write_bytes(b"")
     table = open_table(str(tmp_path), "data.train")["train"]
-    with pytest.raises(ValueError, match=r"2 of 9 pictures are damaged: .*3\.png.*5\.png.*'skip'"):
+    with pytest.raises(ValueError, match=r"2 of 9 pictures .*3\.png.*5\.png.*'skip'"):
         check_pictures(table, "image")
     kept, wrong = check_pictures(table, "image", "skip")
     assert len(kept) == 7
     assert len(wrong) == 2
-    assert "left out, 2 of 9 pictures are damaged" in kept.note
+    assert "left out, 2 of 9 pictures cannot be read" in kept.note
     assert check_pictures(kept, "image") == (kept, [])
     with pytest.raises(ValueError, match="expected 'error' or 'skip'"):
         check_pictures(table, "image", "drop")

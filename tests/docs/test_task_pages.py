@@ -18,7 +18,8 @@ from transformers_jax.data.tokenizers import load_tokenizer, train_tokenizer
 from transformers_jax.models.plan import Plan
 from transformers_jax.pretrained import head_of
 from transformers_jax.processing.readers import new_processor
-from transformers_jax.runs.answering import opened, records_of
+from transformers_jax.runs.answering import opened
+from transformers_jax.runs.predictions import records_of
 from transformers_jax.tasks import TASKS, ImagePretraining
 from transformers_jax.tasks.corpus import read_task
 from transformers_jax.tasks.rows import Form

@@ -15,8 +15,9 @@ from transformers_jax.data.generated import TABLES
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import params
 from transformers_jax.optim import AdamW
-from transformers_jax.runs.answering import opened, records_of
+from transformers_jax.runs.answering import opened
 from transformers_jax.runs.fit import fit
+from transformers_jax.runs.predictions import records_of
 from transformers_jax.tasks import Captioning, images
 from transformers_jax.training.config import Evaluation, Sample, TrainConfig
 
@@ -141,7 +142,7 @@ def test_each_word_looks_at_the_picture_before_it(models, pictures):
         ),
         ("described", {}, "reads one with a text"),
         ("llava", {"image": []}, r"records\[0\]: 'image' is empty"),
-        ("llava", {"image": None}, "holds NoneType, not a picture"),
+        ("llava", {"image": None}, "holds nothing, not a picture"),
         ("described", {"image": 0, "caption": " "}, r"records\[0\]: the caption is empty"),
         ("described", {"image": 0, "prompt": "<image> a"}, r"records\[0\]: .* leave it out"),
         ("blip", {"image": 0, "prompt": "<image> a"}, r"records\[0\]: .* leave it out"),

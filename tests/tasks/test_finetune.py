@@ -13,7 +13,7 @@ from transformers_jax import cli
 from transformers_jax.flags import Misuse
 from transformers_jax.runs import evaluate
 from transformers_jax.runs import finetune as command
-from transformers_jax.runs.answering import predict
+from transformers_jax.runs.predictions import predict
 from transformers_jax.runs.recipe import ADAPTERS, Recipe, configured, finetune
 from transformers_jax.runs.seeds import report_seeds
 from transformers_jax.tasks import Regression, SequenceClassification

@@ -223,13 +223,12 @@ def test_damaged_pictures_are_refused_or_left_out_by_name(folder, tmp_path):
         (file := tmp_path / NAMES[label] / f"{number}.png").parent.mkdir(exist_ok=True)
         file.write_bytes(encoded(image)[: 40 if number == 3 else None])
     records = open_table(str(tmp_path), "data.train")["train"]
-    with pytest.raises(ValueError, match=r"1 of 6 pictures are damaged: .*3\.png"):
+    with pytest.raises(ValueError, match=r"1 of 6 pictures cannot be read: .*3\.png"):
         pictures_of(form(), records)
-    kept, found, notes = pictures_of(form(damaged="skip"), records)
+    kept, found, _ = pictures_of(form(damaged="skip"), records)
     assert len(kept) == len(found) == 5
-    assert "1 pictures are damaged and left out" in notes[-1]
-    with pytest.raises(ValueError, match=r"1 of 6 pictures"):  # each needs a prediction
-        pictures_of(form(damaged="skip"), records, answered=False)
+    assert [*kept.left_out] == [[*records.places].index(f"{tmp_path}/red/3.png")]
+    assert "left out, 1 of 6 pictures cannot be read" in kept.note
 
 
 @pytest.mark.parametrize(
@@ -379,7 +378,12 @@ def test_what_a_page_of_errors_says_is_said(folder, tmp_path):
     no_label = config_of(
         folder, tmp_path / "run", data=Table(train=f"{folder}/train/*/*.png", label="kind")
     )
-    for config in (damaged, grey, no_size, no_label):
+    other_size = config_of(folder, tmp_path / "run")
+    data = dataclasses.replace(other_size.data, image_size=30)
+    other_size = other_size.replace(data=data)
+    alone = config_of(folder, tmp_path / "run", data=Table(train=f"{folder}/train/red/*.png"))
+    flat = config_of(folder, tmp_path / "run", data=Table(train=f"{folder}/train/red"))
+    for config in (damaged, grey, no_size, no_label, other_size, alone, flat):
         with pytest.raises(ValueError) as error:  # noqa: PT011 - compared with the page
             fit(config)
         said.append(str(error.value))

@@ -92,6 +92,8 @@ def test_recordings_are_trained_on_and_their_texts_compared(trained):
         ({"audio": [[0.0, 1.0]], "text": "1"}, "samples of one channel"),
         ({"audio": [0.0, float("nan")] * 100, "text": "1"}, "finite numbers"),
         ({"audio": [0.5] * 80, "text": "1234"}, "4 symbols do not fit into the 2 frames"),
+        ({"audio": [0.5] * 30, "text": "1"}, "30 samples are less than one frame"),
+        ({"audio": None, "text": "1"}, "'audio' holds nothing; expected"),
         ({"sound": [0.5] * 80, "text": "1"}, "none of 'audio'"),
     ],
 )
@@ -108,11 +110,12 @@ def test_recordings_that_cannot_be_read_are_left_out_where_it_is_asked_for(train
     read, _ = answering.read(of_python("some", [wrong[0], *table[:5], wrong[1]]), answered=True)
     assert [record["text"] for record in read.records.records] == [one["text"] for one in table[:5]]
     assert len(read.examples) == len(read.references) == 5
-    assert re.search(r"left out, 2 of 7 .*some\[0\].*some\[6\].*none\.wav", read.notes[-1])
+    assert re.search(r"left out, 2 of 7 .*some\[0\].*some\[6\].*none\.wav", read.records.note)
     with pytest.raises(ValueError, match=r"some: 2 of 2 recordings cannot be read"):
         answering.read(of_python("some", wrong), answered=True)
-    with pytest.raises(ValueError, match=r"^some\[0\]"):  # each needs a prediction
-        answering.read(of_python("some", wrong), answered=False)
+    said = tj.predict(trained, [*table[:2], *wrong, table[2]], damaged="skip")
+    assert ["error" in one for one in said] == [False, False, True, True, False]
+    assert said[4] == tj.predict(trained, table[2:3])[0]
 
 
 def test_recordings_of_like_length_are_in_a_batch_and_are_answered_alike(trained, table):

@@ -124,7 +124,7 @@ def test_the_usual_penalty_of_labels_and_numbers_is_that_of_scikit_learn():
 def test_a_figure_that_is_no_number_is_null(tmp_path, monkeypatch):
     figures = {"pearson": float("nan"), "mean_squared_error": 3.5}
     monkeypatch.setattr(
-        "transformers_jax.runs.answering.measured", lambda *_, **__: (figures, None)
+        "transformers_jax.runs.predictions.measured", lambda *_, **__: (figures, None)
     )
     out = tmp_path / "metrics.json"
     assert evaluate.main(["--model", "m", "--data", "d", "--out", str(out)]) == 0

@@ -88,14 +88,11 @@ def tell_failed(failed: int, every: int) -> None:
     Raises:
         ValueError: none could.
     """
-    if failed and failed == every:
-        raise ValueError(
-            f"none of the {every:,} files could be read: without --on-error skip the command ends "
-            "at the first"
-        )
-    if failed:
-        text = f"{failed:,} of {every:,} files could not be read, and are left out"
-        print_line(text, error=True)
+    from transformers_jax.data.damaged import count_failed
+
+    advice = "without --on-error skip the command ends at the first"
+    if said := count_failed(failed, every, "files", advice):
+        print_line(said, error=True)
 
 
 def made_with(command: Any) -> dict[str, Any]:

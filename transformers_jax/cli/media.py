@@ -23,8 +23,6 @@ from transformers_jax.printing import print_line
 from transformers_jax.runs.pretrain import keep_compiled_programs
 from transformers_jax.training.exported import model_folder
 
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Transcribe:
@@ -67,6 +65,7 @@ class Transcribe:
     def run(self) -> None:
         """Transcribes the files one after the other."""
         import transformers_jax as tj
+        from transformers_jax.data.files import SOUNDS
         from transformers_jax.publish import publish
         from transformers_jax.speech import UnreadableAudio, srt, vtt
 

@@ -12,5 +12,6 @@ documents.py     what is at a path, as ids;  held_out.py  how it is split;
 pieces.py        documents, cut into pieces;  packing.py  examples as the rows of a batch
 pictures.py      pictures in tables;  picture_files.py  folders and tar shards of them;
                  damaged.py  those that cannot be read;  augment/  changes at random
+unknown.py       characters of texts that a vocabulary lacks
 stream.py        which batch comes when;  batches.py  made ahead of the loop
 """

@@ -21,15 +21,18 @@ OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 PACKED = (*OPENERS, ".zst")
 SAME = {".jsonlines": ".jsonl", ".ldjson": ".jsonl", ".tab": ".tsv", ".pq": ".parquet"}
 """Further endings of kinds that are read."""
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au")
+"""The endings of files of recordings."""
 UNPACK = "unpack it, and give what is in it"
 AS_TEXT = "make it plain text, or records with their text in a field"
 NO_TEXT = {
     **dict.fromkeys((".zip", ".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar", ".z", ".lz4"), UNPACK),
     **dict.fromkeys(
         ".html .htm .xhtml .pdf .doc .docx .odt .rtf .epub .xls .xlsx .ods .ppt .pptx "
-        ".png .jpg .jpeg .gif .webp .tif .tiff .bmp .mp3 .mp4 .wav .flac .ogg .avi .mov".split(),
+        ".png .jpg .jpeg .gif .webp .tif .tiff .bmp .mp4 .avi .mov".split(),
         AS_TEXT,
     ),
+    **dict.fromkeys(SOUNDS, AS_TEXT),
     **dict.fromkeys(
         ".arrow .feather .orc .avro .sqlite .db .h5 .hdf5 .npz .pkl .pickle .tfrecord".split(),
         "write its texts as .jsonl or .parquet",

@@ -70,6 +70,15 @@ def folder_records(files: list[Path], path: str) -> Iterator[Placed]:
         yield str(file), record
 
 
+def naming_classes(path: str) -> str:
+    """What to do where the pictures of a folder or a pattern have no class, or need a text."""
+    folder = path if Path(path).expanduser().is_dir() else "FOLDER"
+    return (
+        f"put the pictures of each class into a folder of its own ({folder}/CLASS/1.jpg), or write "
+        "a table (.csv, .jsonl) with their paths in a column 'image'"
+    )
+
+
 def _folders(file: Path, root: Path) -> tuple[str, ...]:
     """The folders in which a picture is: below the table's, or of a pattern the last."""
     if root.is_dir():

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Num
 
 from transformers_jax.processing.image.read import read_image
+from transformers_jax.spelling import type_name
 
 PICTURES = frozenset(".jpg .jpeg .png .bmp .gif .webp .tif .tiff .ppm .pgm".split())
 """The endings of files of pictures."""
@@ -123,7 +124,7 @@ def in_column(value: Any, where: str, column: str) -> Picture:
         levels = None
     if levels is None or levels.ndim not in (2, 3) or levels.dtype.kind not in "uif":
         raise ValueError(
-            f"{where}: {column!r} holds {type(value).__name__}, not a picture: expected a file, "
-            "its path, its bytes, or levels of [H W], [H W C] or [C H W]"
+            f"{where}: {column!r} holds {type_name(value)}, not a picture: expected a file, its "
+            "path, its bytes, or levels of [H W], [H W C] or [C H W]"
         )
     return Picture(where, levels=levels)

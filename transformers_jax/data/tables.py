@@ -18,6 +18,7 @@ from transformers_jax.data.picture_files import (
     folder_splits,
     holds_pictures,
     is_shard,
+    naming_classes,
     shard_records,
 )
 from transformers_jax.data.pictures import Picture, picture_of
@@ -53,6 +54,10 @@ class Records:
         places: where each record is, which errors about it begin with.
         note: what is said of the source, such as files that were left out.
         classes: the names of classes by number, of the columns whose source says them.
+        advice: what to do where a column is missing, of a source whose columns have no names of
+            their own.
+        left_out: {number: what is wrong} of records that were taken out because they cannot be
+            read, by their numbers before.
     """
 
     name: str
@@ -60,6 +65,8 @@ class Records:
     places: Sequence[str]
     note: str = ""
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    advice: str = ""
+    left_out: Mapping[int, str] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -78,7 +85,10 @@ class Records:
         self.check_column(name, setting)
         for where, record in zip(self.places, self.records):
             if name not in record:
-                raise ValueError(f"{where} has no {name!r}; it has {sorted(map(str, record))}")
+                raise ValueError(
+                    f"{where} has no {name!r}; it has {sorted(map(str, record))}"
+                    f"{': ' * bool(self.advice)}{self.advice}"
+                )
         return [record[name] for record in self.records]
 
     def check_column(self, name: str, setting: str) -> None:
@@ -88,6 +98,11 @@ class Records:
                 f"{self.name} has no column {name!r}{nearest(name, self.columns)}; it has "
                 f"{', '.join(map(repr, self.columns)) or 'none'}: pass --{setting} NAME"
             )
+
+    def naming(self, flag: str) -> str:
+        """What to do where no column has one of the usual names: name one with a flag, if the
+        source may have others."""
+        return self.advice or f"pass {flag} NAME"
 
     def texts(self, name: str, setting: str) -> list[str]:
         """The values of a column of texts.
@@ -106,7 +121,7 @@ class Records:
         """Some of the records, by their numbers."""
         chosen = list(numbers)
         records, places = [self.records[n] for n in chosen], [self.places[n] for n in chosen]
-        return Records(self.name, records, places, self.note, self.classes)
+        return Records(self.name, records, places, self.note, self.classes, self.advice)
 
 
 def read_tables(data: Table, together: Sequence[str] = ()) -> dict[str, Records]:
@@ -148,10 +163,9 @@ def open_table(path: str, setting: str, encoding: str = "utf-8") -> dict[str, Re
     files = find_files(path, setting, EXPECTED)
     if any(holds_pictures(file) for file in files):
         parts, note = folder_splits(files, path)
-        return {
-            split: _collected(path, folder_records(some, path), note)
-            for split, some in parts.items()
-        }
+        found = {s: _collected(path, folder_records(some, path), note) for s, some in parts.items()}
+        advice = naming_classes(path)
+        return {split: replace(records, advice=advice) for split, records in found.items()}
     parts, note = by_split(files, path)
     if shards := [file for file in files if is_shard(file)]:
         if len(shards) < len(files):

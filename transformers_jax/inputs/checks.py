@@ -21,6 +21,25 @@ from transformers_jax.graph import Dense, Mask, Same
 from transformers_jax.inputs.arguments import dtype_of, holds, kind_of, readable
 
 
+class OtherSize(ValueError):
+    """Images are of a size that a model does not read.
+
+    Attributes:
+        trained: height and width that it was made for.
+        patch: height and width of what it cuts them into.
+    """
+
+    def __init__(
+        self, size: Sequence[int], trained: Sequence[int], patch: Sequence[int], advice: str = ""
+    ):
+        self.trained, self.patch = tuple(trained), tuple(patch)
+        advice = advice or "resize them, or give interpolate_pos_encoding=True"
+        super().__init__(
+            f"pixel_values are of {size[0]} x {size[1]} pixels, but the model was made for "
+            f"{trained[0]} x {trained[1]}: {advice}"
+        )
+
+
 def at(array: np.ndarray, wrong: np.ndarray) -> str:
     """The index and the value of the first wrong entry: "[1, 7] is 99"."""
     index = tuple(int(i) for i in np.argwhere(wrong)[0])

@@ -3,6 +3,7 @@ and sound to the arguments of the model."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 from transformers_jax.data.inputs import OTHERWISE
 from transformers_jax.data.tokenizers import has_tokenizer, load_tokenizer
+from transformers_jax.data.unknown import check_characters
 from transformers_jax.hub.download import resolve
 from transformers_jax.json_files import errors_of
 from transformers_jax.processing import placeholders as rules
@@ -21,6 +23,7 @@ from transformers_jax.processing.image.processor import ImageProcessor, image_pr
 from transformers_jax.processing.interleaved import Interleaved
 from transformers_jax.publish import publish_json
 
+log = logging.getLogger("transformers_jax")
 Rule = rules.Plain | rules.Repeated | rules.Prefix | rules.Queries | Interleaved
 OF_SOUND = (*OPTIONS, "resample")
 OF_PICTURES = ("input_data_format",)
@@ -196,6 +199,9 @@ class Processor:
             return arrays
         texts = [text] if isinstance(text, str) else list(text)
         of_text = {k: v for k, v in options.items() if k not in OF_SOUND}
+        places = [f"text {number}" for number in range(len(texts))]
+        for line in check_characters(self._tokenizer(), texts, places, refuse=False):
+            log.warning("%s", line)
         return {**arrays, "labels": self._tokenizer().batch(texts, **of_text)["input_ids"]}
 
     def _pictures(self) -> ImageProcessor:

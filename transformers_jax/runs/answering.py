@@ -1,14 +1,11 @@
-"""Predictions of a model for the records of a table, and how good they are.
-
-Records are read some thousands at a time; rows of like length are in a batch, and the order of the
-records is restored.
-"""
+"""A model with its task, and what is needed to answer records; predictions.py uses it."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ import jax
 from transformers_jax.adapting.files import load_adapter
 from transformers_jax.data.config import Table
 from transformers_jax.data.evaluated import evaluation_batches
-from transformers_jax.data.tables import Records, of_python, open_table
+from transformers_jax.data.tables import Records
 from transformers_jax.data.tokenizer import Tokenizer
 from transformers_jax.embedding.directory import MODULES
 from transformers_jax.embedding.plan import EmbeddingPlan
@@ -37,16 +34,16 @@ from transformers_jax.tasks import classes as names
 from transformers_jax.tasks.base import Answers, in_order
 from transformers_jax.tasks.corpus import UNIT, TaskCorpus, TaskPart, limited, with_lengths
 from transformers_jax.tasks.few_shot import classifies
-from transformers_jax.tasks.figures import Figure
 from transformers_jax.tasks.reranking import is_reranker
 from transformers_jax.tasks.rows import Form, Rows
+from transformers_jax.tasks.warned import warnings_of
 from transformers_jax.training.config import TrainConfig, load
 from transformers_jax.training.exported import model_folder
 from transformers_jax.training.initial import start_model, with_task
 from transformers_jax.training.readers import readers_beside
 from transformers_jax.training.reference import read_reference, reference_of_run
 
-TOGETHER = 1024  # records that are read and sorted together, at least
+log = logging.getLogger("transformers_jax")
 PROBLEMS = {"multi_label_classification": "multi_label", "regression": "regression"}
 
 
@@ -75,13 +72,16 @@ class Answering:
         return getattr(self.data, role) or role
 
     def read(self, records: Records, *, answered: bool) -> tuple[Rows, Form]:
-        """(these records as rows, how they became that)."""
+        """(these records as rows, how they became that). Of those that are `answered`, warns of
+        records that are left out, and of what makes figures say little."""
         columns = self.task.columns(self.data, records, answered=answered)
         classes = names.of(self.model.config)
         model = self.model.abstract()
         form = Form(self.data, self.tokenizer, model, columns, classes, processor=self.processor)
         form = limited(form)
         rows = self.task.read(form, records, answered=answered)
+        for line in warnings_of(rows) if answered else ():
+            log.warning("%s", line)
         return rows, with_lengths(form, [rows])
 
     def part(self, rows: Rows, form: Form) -> TaskPart:
@@ -255,96 +255,3 @@ def _of_head(model: Model) -> Task:
         f"the head {head!r} of this model is that of no task; say with --task (in Python, "
         f"task=) which it was trained on: {', '.join(TASKS)}"
     )
-
-
-def records_of(source: Any, name: str, encoding: str = "utf-8") -> Records:
-    """The records of a path, or of Python's lists and frames; of several splits, of the one that
-    is to be evaluated."""
-    if not isinstance(source, (str, Path)):
-        return of_python(name, source)
-    splits = open_table(str(source), name, encoding)
-    return next(splits[split] for split in ("test", "validation", "train") if split in splits)
-
-
-def predict(
-    model: str | Path | Model,
-    records: Any,
-    *,
-    task: str | Task | None = None,
-    tokenizer: Any = None,
-    processor: Any = None,
-    show: Callable[[str], None] = lambda line: None,
-    **settings: Any,
-) -> list[dict[str, Any]]:
-    """A prediction for each record: {"label": "pos", "score": 0.98, ...}, by its task.
-
-    Args:
-        model: a directory, a run, or a hub id; or a model, with its `tokenizer` or `processor`.
-        records: the path of a table, records (a list of dicts), columns, a frame; or texts, or the
-            pictures themselves.
-        task: its name or its record, where it is not that of the run or of the model's head.
-        settings: of `Table`, of the task and of `Sampling`, by name (text="sentence", batch=64).
-
-    Raises:
-        ValueError: a record that cannot be read, with its place; a model of no task.
-        TypeError: an unknown setting.
-    """
-    answering = opened(model, task, tokenizer, settings, processor)
-    if isinstance(records, (list, tuple)) and records and not isinstance(records[0], Mapping):
-        records = [{answering.column: value} for value in records]
-    found = predictions(answering, records_of(records, "records", answering.data.encoding), show)
-    return [one for some in found for one in some]
-
-
-def predictions(
-    answering: Answering, records: Records, show: Callable[[str], None], first: int = 0
-) -> Iterator[list[dict[str, Any]]]:
-    """Those of some records at a time, whole batches of them, from the `first` on; `show` gets how
-    far it is, after each batch."""
-    total, batch = len(records), answering.data.batch
-    span = -(-TOGETHER // batch) * batch
-    for start in range(first // span * span, total, span):
-        some = records.select(range(start, min(start + span, total)))
-        said = lambda share: show(
-            f"predicted {start + int(share * len(some)):,} of {total:,} records"  # noqa: B023
-        )
-        answers, rows, form = answering.answers(some, answered=False, show=said, first=start)
-        yield answering.task.predictions(answers, rows, form)[max(first - start, 0) :]
-        said(1.0)
-
-
-def evaluate(
-    model: str | Path | Model,
-    records: Any,
-    *,
-    task: str | Task | None = None,
-    tokenizer: Any = None,
-    processor: Any = None,
-    **settings: Any,
-) -> dict[str, float]:
-    """How good the predictions for these records are, by the metrics of the task; arguments are
-    those of `predict`.
-
-    Raises:
-        ValueError: as of `predict`; a record without what is to be predicted.
-    """
-    named: Any = {"task": task, "tokenizer": tokenizer, "processor": processor}
-    return measured(model, records, **named, **settings)[0]
-
-
-def measured(
-    model: str | Path | Model,
-    records: Any,
-    *,
-    task: str | Task | None = None,
-    tokenizer: Any = None,
-    processor: Any = None,
-    **settings: Any,
-) -> tuple[dict[str, float], Figure | None]:
-    """(what `evaluate` gives, what a report shows of the answers)."""
-    answering = opened(model, task, tokenizer, settings, processor)
-    table = records_of(records, "records", answering.data.encoding)
-    if not answering.task.scored:
-        return answering.losses(table), None
-    answered = answering.answers(table, answered=True)
-    return answering.task.metrics(*answered), answering.task.figure(*answered)

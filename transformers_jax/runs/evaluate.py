@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
 from tyro.conf import DisallowNone, Positional, arg
 
@@ -15,10 +15,18 @@ from transformers_jax.flags import Misuse
 from transformers_jax.json_files import finite_or_null, json_or_empty, json_text
 from transformers_jax.printing import print_line
 
+OWN = ("task", "model", "data", "input", "out")  # fields that say nothing of how records are read
+OF_TABLE = (
+    "text text_pair audio image label negatives batch length encoding damaged resample".split()
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How the records of a table are read: as of fine-tuning, unless it says otherwise."""
+    """How the records of a table are read: as of fine-tuning, unless it says otherwise. Its flags
+    may be written as those of fine-tuning, as well: --data.length for --length."""
+
+    ALIASES: ClassVar[Mapping[str, Sequence[str]]] = {"data": OF_TABLE}
 
     task: DisallowNone[str | None] = None
     """what the model does, where its run or its head does not say it"""
@@ -36,6 +44,11 @@ class Reading:
     """most tokens of a row"""
     encoding: DisallowNone[str | None] = None
     """of text files, as Python names it"""
+    damaged: DisallowNone[Literal["error", "skip"] | None] = None
+    """skip: records whose picture or recording cannot be read are named, counted and left out; a
+    prediction is a line with the error"""
+    resample: bool = False
+    """recordings of another rate are made that of the processor"""
     reference: DisallowNone[str | None] = None
     """of dpo: the model that rewards are measured against, where no run says it"""
 
@@ -44,7 +57,7 @@ class Reading:
         return {
             name: value
             for name, value in vars(self).items()
-            if value is not None and name not in ("task", "model", "data", "input", "out")
+            if value is not None and value is not False and name not in OWN
         }
 
 
@@ -55,8 +68,8 @@ class Evaluate(Reading):
     model: str
     """a directory, a run of fine-tuning, or a hub id"""
     data: str
-    """a file, folder or pattern of CSV, TSV, JSONL or Parquet, tfds:NAME, hf:NAME, or
-    generated:NAME"""
+    """a file, folder or pattern of CSV, TSV, JSONL or Parquet, of pictures or tar shards of them,
+    tfds:NAME, hf:NAME, or generated:NAME"""
     label: DisallowNone[str | None] = None
     """the column of what is to be predicted"""
     negatives: DisallowNone[str | None] = None
@@ -67,8 +80,8 @@ class Evaluate(Reading):
     def run(self) -> None:
         """Prints the figures, and writes them; beside them what a report shows of the answers."""
         from transformers_jax.publish import publish_json
-        from transformers_jax.runs.answering import measured
         from transformers_jax.runs.pictures import draw
+        from transformers_jax.runs.predictions import measured
         from transformers_jax.runs.pretrain import keep_compiled_programs
         from transformers_jax.tasks.figures import Listing, to_json
 
@@ -93,8 +106,9 @@ class Predict(Reading):
 
     model: Annotated[Positional[str], arg(help="a directory, a run of fine-tuning, or a hub id")]
     input: str
-    """CSV, TSV, JSONL, Parquet, tfds:NAME, hf:NAME or generated:NAME; of other files, every line is
-    a text"""
+    """a file, folder or pattern of CSV, TSV, JSONL or Parquet, of pictures or tar shards of them,
+    tfds:NAME, hf:NAME or generated:NAME; one recording, for a model of sound; of other files, every
+    line is a text"""
     out: str
     """the file of the predictions (.jsonl)"""
     max_new_tokens: DisallowNone[int | None] = None
@@ -108,15 +122,17 @@ class Predict(Reading):
 
     def run(self) -> None:
         """Writes the predictions."""
+        from transformers_jax.data.damaged import count_failed
         from transformers_jax.data.progress import live
         from transformers_jax.publish import publish_json
-        from transformers_jax.runs.answering import opened, predictions, records_of
+        from transformers_jax.runs.answering import opened
+        from transformers_jax.runs.predictions import errors_in, predictions, records_of
         from transformers_jax.runs.pretrain import keep_compiled_programs
 
         keep_compiled_programs()
         out = Path(self.out).expanduser()
         answering = opened(self.model, self.task, None, self.settings())
-        source = read_input(self.input, answering.data.encoding, answering.column)
+        source = read_input(self.input, answering.data.encoding, answering.column, answering.task)
         records = records_of(source, "--input")
         done = whole_lines(out)
         if done > len(records):
@@ -135,11 +151,16 @@ class Predict(Reading):
         publish_json(made, now)
         if done:
             print_line(f"{done:,} of {len(records):,} predictions are in {out} already")
-        say = lambda line: print_line(line, error=True)
+        say, errors = lambda line: print_line(line, error=True), list[str]()
         with out.open("a", encoding="utf-8") as file, live("predicting", say) as show:
             for some in predictions(answering, records, show, done):
+                for error in errors_in(some):
+                    errors.append(error)
+                    say(f"left out: {error}")
                 file.write("".join(json_text(one, ensure_ascii=False) + "\n" for one in some))
                 file.flush()
+        if said := count_failed(len(errors), len(records) - done, "records", "".join(errors[:1])):
+            say(said)
         print_line(f"wrote {out}")
 
     def _made(self, records: Any, task: Any) -> dict[str, str]:
@@ -149,6 +170,7 @@ class Predict(Reading):
         from transformers_jax.training.reference import weights_of
 
         settings = {**self.settings(), "task": f"{task}"}
+        settings.pop("damaged", None)  # what is there was made of records that can be read
         return {
             "weights": digest("\n".join(weights_of(self.model))),
             "records": digest(json_lines(records.records)),
@@ -168,17 +190,45 @@ def whole_lines(path: Path) -> int:
     return content.count(b"\n")
 
 
-def read_input(path: str, encoding: str, column: str = "text") -> Any:
-    """The path of a table; or, of a plain text, its lines as records with one column."""
-    from transformers_jax.data.files import lines_of
+def read_input(path: str, encoding: str, column: str = "text", task: Any = None) -> Any:
+    """The path of a table; of a recording, that file as a record with one column; of a plain text,
+    its lines as such records.
+
+    Raises:
+        ValueError: a picture or a recording for a task that reads none; a file that is no text, by
+            its ending.
+    """
+    from transformers_jax.data.files import NO_TEXT, SOUNDS, kind_of, lines_of
+    from transformers_jax.data.picture_files import holds_pictures, is_shard
     from transformers_jax.data.records import holds_records
-    from transformers_jax.data.tables import has_scheme
+    from transformers_jax.data.tables import EXPECTED, has_scheme
 
     file = Path(path).expanduser()
     if has_scheme(path) or not file.is_file() or holds_records(file):
         return path
+    reads = ("text",) if task is None else task.reads
+    if holds_pictures(file) or is_shard(file):
+        _check_reads(file, "pictures", "images", reads)
+        return path
+    if kind_of(file) in SOUNDS:
+        _check_reads(file, "a recording", "sound", reads)
+        return [{column: str(file)}]
+    if kind_of(file) in NO_TEXT:
+        raise ValueError(
+            f"--input: {file} is no table and no plain text, by its ending {kind_of(file)!r}; give "
+            f"{EXPECTED}, or a text with an input in every line"
+        )
     lines = (line.removesuffix("\n").removesuffix("\r") for line in lines_of(file, encoding))
     return [{column: line} for line in lines if line.strip()]
+
+
+def _check_reads(file: Path, what: str, kind: str, reads: Sequence[str]) -> None:
+    """Raises ValueError for a file of a kind that the task does not read."""
+    reads = ["sound"] if "sound" in reads else reads  # its texts are those to be written
+    if kind not in reads:
+        raise ValueError(
+            f"--input: {file} holds {what}, and this model reads {' and '.join(reads)}"
+        )
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m train.evaluate") -> int:

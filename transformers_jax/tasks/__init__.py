@@ -1,7 +1,7 @@
 """Tasks: what a fine-tuned model is asked of each record of a table, and how good its answers are.
 
 base.py         Task: its columns, loss, answers, metrics and predictions
-rows.py         records as the rows that a model reads
+rows.py         records as the rows that a model reads;  warned.py  what to warn of
 figures.py      what a report shows of the answers
 classes.py      names of classes, and the numbers that they have in a model
 corpus.py       the tables of a run as rows, in place of a text

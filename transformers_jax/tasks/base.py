@@ -137,7 +137,7 @@ class Task(Settings):
                 flag = f"--data.{role.replace('_', '-')}"
                 raise ValueError(
                     f"{records.name} has the columns {', '.join(map(repr, records.columns))}, and "
-                    f"none of {', '.join(map(repr, names))}: pass {flag} NAME"
+                    f"none of {', '.join(map(repr, names))}: {records.naming(flag)}"
                 )
         return columns
 

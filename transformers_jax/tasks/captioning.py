@@ -119,7 +119,7 @@ class Captioning(Task):
     # ------------------------------------------------------------ data
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        records, groups, notes = groups_of(form, records, answered=answered)
+        records, groups, notes = groups_of(form, records)
         captions = form.texts(records, "label") if answered else None
         prompts = form.texts(records, "text") if "text" in form.columns else [""] * len(records)
         reader = TextReader(form, groups.pictures.arguments(0)[PIXELS].shape[-2:])

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from transformers_jax.arrays import Int
+from transformers_jax.data.damaged import without
 from transformers_jax.data.tables import Records
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.loss import IGNORED
@@ -107,7 +108,7 @@ def several(value: Any) -> list[Any]:
     return [value] if numbers else list(value)
 
 
-def groups_of(form: Form, records: Records, *, answered: bool) -> tuple[Records, Groups, list[str]]:
+def groups_of(form: Form, records: Records) -> tuple[Records, Groups, list[str]]:
     """(the records whose pictures can all be read, the pictures, what is told of them).
 
     Raises:
@@ -124,14 +125,14 @@ def groups_of(form: Form, records: Records, *, answered: bool) -> tuple[Records,
             flat.append({column: value})
             places.append(f"{where}, picture {one}" if len(some) > 1 else where)
             owners.append(number)
-    table = Records(records.name, flat, places, records.note)
-    kept, pictures, notes = pictures_of(form, table, answered=answered)
-    there = {*kept.places}
-    whole = [n for n, where in enumerate(places) if where in there]
-    found: dict[int, list[int]] = {}
-    for position, number in enumerate(whole):
-        found.setdefault(owners[number], []).append(position)
-    members = {n: own for n, own in found.items() if len(own) == len(values[n])}
+    table = Records(records.name, flat, places)
+    kept, pictures, notes = pictures_of(form, table)
+    wrong = {owners[n]: error for n, error in kept.left_out.items()}
+    left = without(records, wrong, kept.note) if wrong else records
+    members: dict[int, list[int]] = {}
+    for position, n in enumerate(n for n in range(len(flat)) if n not in kept.left_out):
+        if owners[n] not in wrong:
+            members.setdefault(owners[n], []).append(position)
     counts = {len(own) for own in members.values()}
     free = form.model.config.model_type == "idefics"
     if len(counts) > 1 and not free:
@@ -146,8 +147,7 @@ def groups_of(form: Form, records: Records, *, answered: bool) -> tuple[Records,
             f"{records.name}: {column!r} has {max(counts)} pictures of a record, and "
             f"{form.model.config.model_type} reads one with a text"
         )
-    groups = Groups(pictures, list(members.values()), nested)
-    return records.select(members), groups, notes
+    return left, Groups(pictures, list(members.values()), nested), notes
 
 
 class TextsOfPictures(Drawn):

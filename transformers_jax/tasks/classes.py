@@ -9,6 +9,7 @@ from typing import Any
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.spelling import nearest
 
+MANY = 5  # absent classes that a message names
 MOST = 1000  # classes beyond which a column is more likely one of numbers or of texts
 
 
@@ -43,7 +44,7 @@ def learned(names: Iterable[str]) -> tuple[str, ...]:
             "records, or add a letter to names that only look like numbers"
         )
     if len(classes) < 2:
-        raise ValueError(f"there is one class alone, {classes[0]!r}: nothing can be learned")
+        raise ValueError(_alone(*classes))
     if len(classes) > MOST:
         raise ValueError(
             f"there are {len(classes):,} different values, such as {', '.join(classes[:3])}; more "
@@ -51,6 +52,26 @@ def learned(names: Iterable[str]) -> tuple[str, ...]:
             "task a regression?"
         )
     return classes
+
+
+def _alone(name: str = "") -> str:
+    return (
+        f"there is one class alone, {name!r}: nothing can be learned; give records of two classes "
+        "at least"
+    )
+
+
+def lacking(numbers: Iterable[int], classes: Sequence[str]) -> list[str]:
+    """A line where records have not all of the classes; else none."""
+    found = {*numbers}
+    absent = [name for number, name in enumerate(classes) if number not in found]
+    if not absent:
+        return []
+    some = f"{', '.join(absent[:MANY])}{' ...' * (len(absent) > MANY)}"
+    return [
+        f"the model tells {len(classes)} classes apart, and no record to train on is of {some}: it "
+        "learns to answer with the others alone"
+    ]
 
 
 def _written_twice(classes: Sequence[str]) -> tuple[str, str] | None:
@@ -79,11 +100,24 @@ def stored(config: FamilyConfig) -> tuple[str, ...]:
 
 
 def chosen(
-    config: FamilyConfig, names: Iterable[str], source: Sequence[str] = ()
+    config: FamilyConfig,
+    names: Iterable[str],
+    source: Sequence[str] = (),
+    *,
+    several: bool = False,
 ) -> tuple[str, ...]:
     """The classes of a run: those of the model if it names all that the table has, else those of
-    the table, numbered as its source says."""
+    the table, numbered as its source says.
+
+    Args:
+        several: whether a record has one class, so that a table of a single one teaches nothing.
+
+    Raises:
+        ValueError: as of `learned`.
+    """
     found = {*names}
+    if several and len(found) == 1:
+        raise ValueError(_alone(next(iter(found))))
     for known in (stored(config), tuple(source)):
         if known and found <= {*known}:
             return known
@@ -114,5 +148,5 @@ def counts(numbers: Iterable[int], classes: Sequence[str]) -> str:
     parts = [f"{classes[number]} {count:,} ({count / total:.0%})" for number, count in ordered[:10]]
     more = f", and {len(ordered) - 10} more" if len(ordered) > 10 else ""
     absent = [name for number, name in enumerate(classes) if number not in found]
-    none = f"; none of {', '.join(absent[:5])}{' ...' * (len(absent) > 5)}" if absent else ""
+    none = f"; none of {', '.join(absent[:MANY])}{' ...' * (len(absent) > MANY)}" * bool(absent)
     return ", ".join(parts) + more + none

@@ -22,11 +22,14 @@ from transformers_jax.models.composite import words_of
 from transformers_jax.processing.processor import Processor
 from transformers_jax.processing.readers import Readers
 from transformers_jax.tasks.base import Task
+from transformers_jax.tasks.classes import lacking
 from transformers_jax.tasks.parts import ApartPart, TaskPart
 from transformers_jax.tasks.rows import Form, Rows
+from transformers_jax.tasks.warned import WARNING, few_records
 
 UNIT = 32  # tokens by which the widths of batches differ: a program is compiled for each
 TRAIN, VALIDATION = "train", "validation"
+MORE = ": give more, --data.validation FILE or a higher --data.validation-fraction"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,14 @@ class TaskCorpus:
         columns = ", ".join(f"{role} from {name!r}" for role, name in self.form.columns.items())
         rows = (self.train, *self.evaluation.values())
         sources = dict.fromkeys(some.records.note for some in rows if some.records.note)
-        return (*sources, f"columns: {columns}", *(note for some in rows for note in some.notes))
+        notes = [note for some in rows for note in some.notes]
+        numbers = () if self.train.references is None else self.train.references
+        if self.form.classes and all(isinstance(one, int) for one in numbers):
+            absent = lacking(numbers, self.form.classes)
+            notes += [f"{WARNING}{self.train.records.name}: {line}" for line in absent]
+        for some in self.evaluation.values():
+            notes += [f"{WARNING}{line}" for line in few_records(some.records, MORE)]
+        return (*sources, f"columns: {columns}", *notes)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -58,7 +58,7 @@ class ImageClassification(SequenceClassification):
         return model.replace(num_classes=count, id2label=labels, problem_type=self.problem)
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        records, pictures, notes = pictures_of(form, records, answered=answered)
+        records, pictures, notes = pictures_of(form, records)
         once: list[dict[str, Any]] = [{} for _ in range(len(pictures))]
         references = None
         if answered:

@@ -89,7 +89,7 @@ class ImagePretraining(Task):
                 "beit predicts the words that a tokenizer of images has for hidden patches, which "
                 "a table of pictures has not; choose vit_mae, vit, deit, swin or swinv2"
             )
-        records, pictures, notes = pictures_of(form, records, answered=answered)
+        records, pictures, notes = pictures_of(form, records)
         examples = PictureExamples(pictures, [{}] * len(pictures), self.augment)
         return Rows(records, examples, np.arange(len(examples)), None, notes=tuple(notes))
 

@@ -77,7 +77,7 @@ class ImageTextPairs(Task):
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
         form = dataclasses.replace(form, length=_length(form))
-        records, pictures, notes = pictures_of(form, records, answered=answered)
+        records, pictures, notes = pictures_of(form, records)
         texts = form.texts(records, "text")
         try:
             encoded = encode(form, texts)

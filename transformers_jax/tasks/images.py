@@ -19,6 +19,7 @@ from transformers_jax.data.augment.settings import Augment
 from transformers_jax.data.damaged import check_pictures
 from transformers_jax.data.pictures import Picture, in_column
 from transformers_jax.data.tables import Records
+from transformers_jax.inputs.checks import OtherSize
 from transformers_jax.json_files import errors_of
 from transformers_jax.models.base import Model
 from transformers_jax.models.shared.interleaved import ImagesEmbedder
@@ -26,6 +27,7 @@ from transformers_jax.nn.param import merge, split
 from transformers_jax.objectives.example import Example
 from transformers_jax.processing.image.steps import Normalize, Rescale, Resize
 from transformers_jax.processing.processor import Processor
+from transformers_jax.processing.readers import vision_of
 from transformers_jax.tasks.rows import NUMBER, Drawn, Form
 
 IMAGE = ("image", "img", "picture", "pixel_values", "jpg", "png")
@@ -144,13 +146,8 @@ def _known_by(picture: Picture) -> bytes:
     return f"{picture.file.name} {picture.start} {size}\n".encode()
 
 
-def pictures_of(
-    form: Form, records: Records, *, answered: bool = True
-) -> tuple[Records, Pictures, list[str]]:
+def pictures_of(form: Form, records: Records) -> tuple[Records, Pictures, list[str]]:
     """(the records whose picture can be read, their pictures, what is told of them).
-
-    Args:
-        answered: False where each record needs a prediction, so that none is left out.
 
     Raises:
         ValueError: a value that is no picture, by its place; damaged pictures, all by their names,
@@ -158,15 +155,43 @@ def pictures_of(
     """
     assert form.processor is not None
     column = form.columns["image"]
-    kept, wrong = check_pictures(records, column, form.data.damaged if answered else "error")
+    kept, _ = check_pictures(records, column, form.data.damaged)
     values = zip(kept.column(column, "data.image"), kept.places)
     found = [in_column(value, where, column) for value, where in values]
     pictures = Pictures(found, form.processor, form.model)
-    shape = " x ".join(map(str, pictures.arguments(0)[PIXELS].shape))
-    notes = [f"{records.name}: {len(found):,} pictures, as {shape}, {pictures.tokens:,} tokens"]
-    if wrong:
-        notes.append(f"{records.name}: {len(wrong):,} pictures are damaged and left out")
-    return kept, pictures, notes
+    shape = pictures.arguments(0)[PIXELS].shape
+    try:
+        tokens = pictures.tokens
+    except OtherSize as error:
+        raise ValueError(_other_size(form, shape[-2:], error)) from None
+    size = " x ".join(map(str, shape))
+    return (
+        kept,
+        pictures,
+        [f"{records.name}: {len(found):,} pictures, as {size}, {tokens:,} tokens"],
+    )
+
+
+def _other_size(form: Form, size: Sequence[int], error: OtherSize) -> str:
+    """What to do where the processor makes pictures that the model does not read."""
+    (height, width), (high, wide) = size, error.trained
+    edge, asked = error.patch[0], form.data.image_size
+    fitting = max(1, round((asked or height) / edge)) * edge
+    flag = f" (--data.image-size {asked})" if asked else ""
+    keep = "leave --data.image-size out" if asked else f"--data.image-size {high} makes them that"
+    model = form.model.config
+    place = next((n for n in ("vision_config.", "encoder.") if hasattr(model, n[:-1])), "")
+    more = ""
+    if hasattr(vision_of(model), "image_size"):
+        name = f"--model.{place}image-size".replace("_", "-")
+        more = (
+            f"; or train the model for another size, a multiple of its patches of {edge} pixels: "
+            f"--data.image-size {fitting} {name} {fitting}"
+        )
+    return (
+        f"pictures become {height} x {width} pixels{flag}, and the model reads {high} x {wide}: "
+        f"{keep}{more}"
+    )
 
 
 def tokens_of(model: Model, arguments: Mapping[str, np.ndarray]) -> int:

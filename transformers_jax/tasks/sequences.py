@@ -14,6 +14,7 @@ import numpy as np
 
 from transformers_jax.arrays import wide
 from transformers_jax.data.tables import Records
+from transformers_jax.json_files import errors_of
 from transformers_jax.metrics import classification, multi_label, regression
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.loss import IGNORED
@@ -102,7 +103,9 @@ class SequenceClassification(OfSequences):
         values = zip(records.places, form.values(records, "label"))
         column = form.columns["label"]
         found = [names.name_of(value, where, column) for where, value in values]
-        return names.chosen(form.model.config, found, records.classes.get(column, ()))
+        source = records.classes.get(column, ())
+        with errors_of(records.name):
+            return names.chosen(form.model.config, found, source, several=True)
 
     def labels(self, form, records):
         values = zip(records.places, form.values(records, "label"))

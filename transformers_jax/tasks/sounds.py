@@ -14,13 +14,14 @@ import numpy as np
 
 from transformers_jax.arrays import Float, Int
 from transformers_jax.data.augment.spectra import SpecAugment
-from transformers_jax.data.damaged import SHOWN
+from transformers_jax.data.damaged import leave_out
 from transformers_jax.data.tables import Records
 from transformers_jax.data.threads import in_threads
 from transformers_jax.nn.embed.waves import WaveSpec
 from transformers_jax.objectives.example import Example
 from transformers_jax.processing.audio.features import Lengths, Waveforms, WhisperFeatures
-from transformers_jax.processing.audio.processor import AudioProcessor
+from transformers_jax.processing.audio.processor import AudioProcessor, OtherRate
+from transformers_jax.spelling import type_name
 from transformers_jax.tasks.rows import NUMBER, Drawn, Form
 
 AUDIO = ("audio", "input_values", "samples", "path", "file", "file_name")
@@ -29,6 +30,7 @@ RATE = "sampling_rate"
 """The column that says the rate of arrays, where the table has it."""
 SAMPLES = "samples"
 """The entry of a batch that says how many samples of a row are audio."""
+RESAMPLE = "--data.resample (in Python, resample=True)"
 KEPT = 2**29  # bytes of features that stay in memory
 
 Noise = np.random.Generator
@@ -75,10 +77,20 @@ class Sounds:
             rate = None
         elif not isinstance(source, np.ndarray):
             rate = None  # a file says its own
+        options: dict[str, Any] = {"resample": self.resample, "name": "the audio"}
         try:
-            return self.processor.samples(source, rate, resample=self.resample, name="the audio")
+            return self.processor.samples(source, rate, **options)
+        except OtherRate as error:
+            raise OtherRate(f"{where}: {error.said}", RESAMPLE) from None
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+
+    def named(self, number: int) -> str:
+        """What messages call a recording: its place, and its file."""
+        source = self.sources[number]
+        source = source.get("path") if isinstance(source, Mapping) else source
+        file = f" ({source})" if isinstance(source, (str, os.PathLike)) else ""
+        return f"{self.places[number]}{file}"
 
     def select(self, numbers: Sequence[int]) -> Sounds:
         """Some of them."""
@@ -98,18 +110,17 @@ class Sounds:
         return sums.hexdigest()[:16]
 
 
-def sounds_of(
-    form: Form, records: Records, *, answered: bool = True
-) -> tuple[Records, Sounds, list[str]]:
-    """(the records whose recording can be read, their recordings, what is told of the others). Each
-    is read once, for its length.
+def sounds_of(form: Form, records: Records, *, least: int = 1) -> tuple[Records, Sounds]:
+    """(the records whose recording can be read, their recordings). Each is read once, for its
+    length.
 
     Args:
-        answered: False where each record needs a prediction, so that none is left out.
+        least: samples that the model makes something of.
 
     Raises:
-        ValueError: as of `Sounds.samples`, unless `data.damaged` leaves them out; none that can be
-            read; a rate that is no number.
+        ValueError: recordings that cannot be read, all by their places, unless `data.damaged`
+            leaves them out; none that can be read; a rate that is no number.
+        OtherRate: one of another rate than the processor's, unless it is to be resampled.
     """
     assert form.processor is not None
     assert form.processor.audio_processor is not None
@@ -118,29 +129,28 @@ def sounds_of(
     rates = [None if rate is None else int(rate) for rate in said]
     processor = form.processor.audio_processor
     sounds = Sounds(values, rates, records.places, column, processor, form.data.resample)
-    if form.data.damaged == "error" or not answered:
-        read = lambda number: len(sounds.samples(number))
-        lengths = in_threads(read, range(len(sounds)))
-        return records, replace(sounds, lengths=np.array(lengths, np.int64)), []
-    found = in_threads(partial(_length_or_error, sounds), range(len(sounds)))
-    lengths = np.array([one if isinstance(one, int) else 0 for one in found], np.int64)
-    sounds, wrong = replace(sounds, lengths=lengths), [x for x in found if isinstance(x, str)]
-    if not wrong:
-        return records, sounds, []
-    more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-    told = f"{len(wrong)} of {len(found)} recordings cannot be read: {'; '.join(wrong[:SHOWN])}"
-    whole = [number for number, one in enumerate(found) if isinstance(one, int)]
-    if not whole:
-        raise ValueError(f"{records.name}: {told}{more}")
-    note = f"{records.name}: left out, {told}{more}"
-    return records.select(whole), sounds.select(whole), [note]
+    found = in_threads(partial(_length_or_error, sounds, least), range(len(sounds)))
+    wrong = [one if isinstance(one, str) else None for one in found]
+    kept = leave_out(records, wrong, "recordings", form.data.damaged)
+    lengths = np.array([0 if isinstance(one, str) else one for one in found], np.int64)
+    whole = [number for number in range(len(records)) if number not in kept.left_out]
+    return kept, replace(sounds, lengths=lengths).select(whole)
 
 
-def _length_or_error(sounds: Sounds, number: int) -> int | str:
+def _length_or_error(sounds: Sounds, least: int, number: int) -> int | str:
+    """The samples of a recording; or what is wrong with it, which another rate is not."""
     try:
-        return len(sounds.samples(number))
+        length = len(sounds.samples(number))
+    except OtherRate:
+        raise
     except ValueError as error:
         return str(error)
+    if length >= least:
+        return length
+    return (
+        f"{sounds.named(number)}: {length} samples are less than one frame, which the model makes "
+        f"of {least} ({1000 * least / sounds.processor.sampling_rate:g} ms)"
+    )
 
 
 def samples_of(value: Any, where: str, column: str) -> Samples:
@@ -149,14 +159,16 @@ def samples_of(value: Any, where: str, column: str) -> Samples:
     Raises:
         ValueError: what is no audio of one channel, or holds no finite numbers.
     """
+    shape = ""
     try:
         array = np.asarray(value, np.float32)
+        shape = f" {array.shape}" if array.ndim else ""
     except (TypeError, ValueError):
         array = np.zeros((0, 0), np.float32)
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
         raise ValueError(
-            f"{where}: {column!r} holds {type(value).__name__} {np.shape(value)}; expected the "
-            "path or the bytes of a recording, or the samples of one channel, finite numbers"
+            f"{where}: {column!r} holds {type_name(value)}{shape}; expected the path or the bytes "
+            "of a recording, or the samples of one channel, finite numbers"
         )
     return array
 

@@ -14,6 +14,7 @@ from transformers_jax.data.classes import characters
 from transformers_jax.data.classes.table import ANGLES
 from transformers_jax.data.tables import Records
 from transformers_jax.data.tokenizer import Tokenizer
+from transformers_jax.data.unknown import check_characters
 from transformers_jax.metrics import character_error_rate, exact_match, word_error_rate
 from transformers_jax.nn.ctc import ctc_loss
 from transformers_jax.processing.audio.features import Waveforms
@@ -29,21 +30,20 @@ from transformers_jax.tasks.sounds import (
     sounds_of,
     waves_for,
 )
+from transformers_jax.tasks.warned import WARNING
 
 NO_FRAME = -1
 """Stands for the class of a frame behind the audio."""
 
 
-def waves_of(
-    form: Form, records: Records, *, answered: bool
-) -> tuple[Records, Sounds, Waves, list[str]]:
+def waves_of(form: Form, records: Records) -> tuple[Records, Sounds, Waves, list[str]]:
     """(records, their recordings, what becomes of each, what is told of them).
 
     Raises:
         ValueError: as of `sounds_of` and `waves_for`; a processor that makes no waveforms.
     """
-    records, sounds, left_out = sounds_of(form, records, answered=answered)
     spec = reader_of(form.model)
+    records, sounds = sounds_of(form, records, least=spec.samples(1))
     features: Any = sounds.processor.features
     if not isinstance(features, Waveforms):
         raise ValueError(
@@ -57,7 +57,7 @@ def waves_of(
         f"{records.name}: the longest has {longest:,} samples ({longest / rate:.1f} s at {rate:,} "
         f"Hz), {frames:,} frames"
     )
-    return records, sounds, waves_for(form, sounds, spec), [note, *left_out]
+    return records, sounds, waves_for(form, sounds, spec), [note]
 
 
 def with_mask_of_samples(batch: Mapping[str, Any], withheld: tuple[str, ...]) -> dict[str, Any]:
@@ -107,8 +107,10 @@ class CTC(Task):
         )  # fmt: skip
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        records, sounds, waves, notes = waves_of(form, records, answered=answered)
+        records, sounds, waves, notes = waves_of(form, records)
         texts = form.texts(records, "label") if answered else None
+        lacking = check_characters(form.tokenizer, texts or (), records.places)
+        notes = [*notes, *(f"{WARNING}{line}" for line in lacking)]
         ids = [form.tokenizer.encode(text) for text in texts or ()]
         width = max(map(len, ids), default=0)
         once: list[dict[str, Any]] = [{} for _ in range(len(sounds))]
@@ -116,7 +118,7 @@ class CTC(Task):
             frames = int(reader_of(form.model).frames(int(sounds.lengths[number])))
             if not frames >= _needed(own):
                 raise ValueError(
-                    f"{records.places[number]}: {len(own)} symbols do not fit into the {frames} "
+                    f"{sounds.named(number)}: {len(own)} symbols do not fit into the {frames} "
                     "frames of this audio; leave the record out"
                 )
             labels = np.full(width, -100, np.int32)

@@ -80,7 +80,7 @@ class SpeechPretraining(Task):
         return ("pad",)
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        records, sounds, waves, notes = waves_of(form, records, answered=answered)
+        records, sounds, waves, notes = waves_of(form, records)
         examples = SoundExamples(sounds, waves, [{} for _ in range(len(sounds))])
         return Rows(records, examples, np.arange(len(records)), None, notes=tuple(notes))
 

@@ -12,6 +12,7 @@ import numpy as np
 from transformers_jax.arrays import Int
 from transformers_jax.data.augment.spectra import SpecAugment
 from transformers_jax.data.tables import Records
+from transformers_jax.data.unknown import check_characters
 from transformers_jax.generation import generate
 from transformers_jax.metrics import character_error_rate, word_error_rate
 from transformers_jax.objectives.losses import seq2seq_lm
@@ -30,6 +31,7 @@ from transformers_jax.tasks.sounds import (
     waves_for,
 )
 from transformers_jax.tasks.speech import with_mask_of_samples
+from transformers_jax.tasks.warned import WARNING
 from transformers_jax.tasks.writing import Writing
 
 PROMPT = "prompt"
@@ -106,15 +108,17 @@ class Transcription(Writing):
         return {"language": self.language, "task": self._task} if self.language else {}
 
     def read(self, form: Form, records: Records, *, answered: bool = True) -> Rows:
-        records, sounds, left_out = sounds_of(form, records, answered=answered)
+        records, sounds = sounds_of(form, records, least=self._least(form))
         words = vocabulary_of(form.model, form.tokenizer)
         prompt = self._prompt(words)
         read, note = self._reading(form, sounds)
         once = [{PROMPT: np.array(prompt, np.int32)} for _ in range(len(sounds))]
-        notes = [f"{records.name}: {note}", *left_out]
+        notes = [f"{records.name}: {note}"]
         references, targets = None, list[np.ndarray]()
         if answered:
             references, texts = self._texts_of(form, records, words)
+            lacking = check_characters(form.tokenizer, references, records.places)
+            notes += [f"{WARNING}{line}" for line in lacking]
             targets = [_int32([*prompt[1:], *ids, words.end[0]]) for ids in texts]
             longest, most = max(map(len, targets)), form.model.reading.positions
             for where, ids in zip(records.places, targets):
@@ -144,6 +148,13 @@ class Transcription(Writing):
             raise ValueError("the model knows no tasks: leave out --objective.translates")
         code, chosen = checked(words, self.language or None, task, self.timestamps)
         return [int(token) for token in words.prompt(code, chosen, self.timestamps) if token]
+
+    @staticmethod
+    def _least(form: Form) -> int:
+        """Samples that the encoder makes a state of."""
+        tower: Any = form.model
+        waves = form.model.reading.source_raw == WAVES
+        return tower.towers["encoder"].embed.spec.samples(1) if waves else 1
 
     def _reading(self, form: Form, sounds: Sounds) -> tuple[Waves | Spectra, str]:
         """(what becomes of samples, what is told of them).

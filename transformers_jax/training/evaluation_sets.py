@@ -84,10 +84,13 @@ def check_evaluation(config: TrainConfig, corpus: Corpus | TaskCorpus) -> None:
         )
     asked = {"keep_best": config.keep_best, "evaluation.patience": settings.patience}
     off = "" not in corpus.evaluation or (not settings.every and settings.final_batches == 0)
+    fraction, source = "--data.eval-fraction", "--data.eval-path"
+    if isinstance(config.objective, Task):
+        fraction, source = "--data.validation-fraction", "--data.validation"
     if names := [name for name, value in asked.items() if value and off]:
         raise ValueError(
-            f"{' and '.join(names)} go by the loss on held-out text, and it is not measured: raise "
-            "data.eval_fraction above 0, give data.eval_path, or set --evaluation.every"
+            f"{' and '.join(names)} go by what is held out, and it is not measured: raise "
+            f"{fraction} above 0, give {source}, or set --evaluation.every"
         )
 
 

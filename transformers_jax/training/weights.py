@@ -16,6 +16,7 @@ from transformers_jax import shard
 from transformers_jax.arrays import Key
 from transformers_jax.hub.files import open_checkpoint
 from transformers_jax.hub.table import Report
+from transformers_jax.image_sizes import resampled
 from transformers_jax.models import load_config
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.plan import Plan
@@ -100,6 +101,7 @@ class Weights:
         model = plan.build()
         shapes = {name: leaf.shape for name, leaf in flatten(params(model)).items()}
         table = plan.table.fitting(checkpoint.shapes)
+        checkpoint = resampled(checkpoint, table, model, self.own, self.changes)
         report = table.check(checkpoint.shapes, shapes, strict=False)
         fills = table.fills(shapes)
         lacking = {path for name in report.missing for path in fills[name].row.ours}

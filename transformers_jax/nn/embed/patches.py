@@ -164,15 +164,10 @@ class PatchEmbedder(Embedder):
         if size == image:
             return
         if not interpolates and not self.spec.any_size:
-            raise ValueError(
-                f"pixel_values are of {size[0]} x {size[1]} pixels, but the model was made "
-                f"for {image[0]} x {image[1]}: resize them, or give interpolate_pos_encoding=True"
-            )
+            raise checks.OtherSize(size, image, patch)
         if (size[0] % patch[0], size[1] % patch[1]) != (0, 0):
-            raise ValueError(
-                f"pixel_values are of {size[0]} x {size[1]} pixels, which patches of "
-                f"{patch[0]} x {patch[1]} do not fill; resize or crop them"
-            )
+            what = f"patches of {patch[0]} x {patch[1]} do not fill them; resize or crop them"
+            raise checks.OtherSize(size, image, patch, what)
 
     def grid_of(self, size: tuple[int, ...]) -> Grid:
         """How many patches an image of so many pixels has from top to bottom, and across."""

@@ -14,6 +14,7 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, wide
+from transformers_jax.inputs.checks import OtherSize
 from transformers_jax.nn.image.convolve import Convolve, convolve, max_pool, out_size
 from transformers_jax.nn.image.stem import StemEmbedder, StemSpec, check_images
 from transformers_jax.nn.param import param
@@ -162,11 +163,8 @@ class HybridEmbedder(StemEmbedder):
         grid = self.grid_of(self.net.spec.size(*shape[2:]))
         interpolates = inputs.get(f"{prefix}interpolate_pos_encoding")
         if 0 in grid or (grid != self.rows.grid and not interpolates):
-            high, wide_ = self.pixels
-            raise ValueError(
-                f"pixel_values are of {shape[2]} x {shape[3]} pixels, but the model was made for "
-                f"{high} x {wide_}: resize them, or give interpolate_pos_encoding=True"
-            )
+            patch = [pixels // cells for pixels, cells in zip(self.pixels, self.rows.grid)]
+            raise OtherSize(shape[2:], self.pixels, patch)
         return shape[0], int(self.spec.front) + math.prod(grid)
 
     def project(self, pixels, dtype):

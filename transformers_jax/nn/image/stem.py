@@ -123,10 +123,7 @@ class StemEmbedder(Embedder):
                 "resize the images"
             )
         if self.position is not None and grid != self.rows.grid and not interpolates:
-            raise ValueError(
-                f"{came}, but the model was made for {trained[0]} x {trained[1]}: resize them, or "
-                "give interpolate_pos_encoding=True"
-            )
+            raise checks.OtherSize(size, trained, self.spec.patch)
 
     def __call__(self, inputs, *, dtype, cache=None, key=None, table=None) -> Tokens:
         x = self.project(inputs["pixel_values"], dtype)

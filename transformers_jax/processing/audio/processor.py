@@ -39,6 +39,18 @@ IGNORED = ("feature_extractor_type", "processor_class", "auto_map", "mel_filters
 IGNORED += ("return_tensors", "_processor_class", "tokenizer_class")
 
 
+class OtherRate(ValueError):
+    """Sound has another rate than the model reads, and is not to be resampled.
+
+    Attributes:
+        said: the two rates.
+    """
+
+    def __init__(self, said: str, setting: str):
+        super().__init__(f"{said}; {setting} makes them that")
+        self.said = said
+
+
 @dataclass(frozen=True)
 class AudioProcessor:
     """Sound in, a dict of the model's arguments out.
@@ -94,7 +106,8 @@ class AudioProcessor:
         """One channel of samples at the model's rate.
 
         Raises:
-            ValueError: as of `read_audio`; another rate, and `resample` is not asked for.
+            ValueError: as of `read_audio`.
+            OtherRate: another rate, and `resample` is not asked for.
         """
         samples, rate = read_audio(source, sampling_rate, name)
         if rate is None or rate == self.sampling_rate:
@@ -103,9 +116,10 @@ class AudioProcessor:
         if type(rate) is not int or rate < 1:
             raise ValueError(f"sampling_rate is {rate!r}; expected samples a second, such as 16000")
         if not resample:
-            raise ValueError(
+            raise OtherRate(
                 f"{name} has {rate} samples a second, and the model was trained with "
-                f"{self.sampling_rate}; resample=True makes them that"
+                f"{self.sampling_rate}",
+                "resample=True",
             )
         return check_samples(_resampled(samples, rate, self.sampling_rate), name)
 

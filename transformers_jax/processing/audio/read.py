@@ -137,7 +137,7 @@ def _file(source: Any, name: str) -> tuple[np.ndarray, int]:
     try:
         return soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        reason = getattr(error, "error_string", error)  # without the repr of an object
+        reason = str(getattr(error, "error_string", error)).rstrip(".")  # no repr of an object
         raise ValueError(f"{name} is no audio that can be read: {reason}") from None
 
 
