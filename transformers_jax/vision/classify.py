@@ -45,8 +45,8 @@ def classify(
     head = getattr(model.plan, "head", None)
     if head not in HEADS:
         raise ValueError(
-            f"a model with head {head!r} classifies no images; load it with head='{HEADS[0]}', or "
-            "call tj.zero_shot of one that compares images with texts"
+            f"a model with head {head!r} classifies no images; load one that was trained to, with "
+            f"head='{HEADS[0]}', or call tj.zero_shot of one that compares images with texts"
         )
     config: Any = model.config
     if config.problem_type == "regression":
