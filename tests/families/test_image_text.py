@@ -215,3 +215,16 @@ def test_questions_are_answered_and_labels_are_read():
     config = model.config.replace(vision_config=tj.BlipVisionConfig(**IMAGES))
     with pytest.raises(ValueError, match="one hidden_size"):
         tj.from_config(config, head="BlipForQuestionAnswering", key=KEY)
+
+
+def test_a_language_model_whose_words_are_narrower_than_its_layers_takes_no_images():
+    config = tj.from_pretrained(CASES / "blip-2").config
+    text = config.text_config
+    build = lambda width: tj.from_config(
+        config.replace(text_config=text.replace(word_embed_proj_dim=width)),
+        head="causal_lm",
+        key=jax.random.key(0),
+    )
+    build(text.hidden_size)  # as the error advises
+    with pytest.raises(ValueError, match="word_embed_proj_dim equal to hidden_size"):
+        build(text.hidden_size // 2)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from transformers_jax.extras import need
+from transformers_jax.spelling import nearest
 
 Image = UInt8[np.ndarray, "C H W"]
 STRENGTHS = 31  # of which the magnitude is one
@@ -91,10 +92,12 @@ class RandAugment:
 
     Attributes:
         magnitude: of 0 to 30.
+        among: names of `OPERATIONS` that are drawn; empty: all.
     """
 
     layers: int = 2
     magnitude: int = 9
+    among: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.magnitude < STRENGTHS or self.layers < 0:
@@ -102,9 +105,15 @@ class RandAugment:
                 f"RandAugment has layers={self.layers} and magnitude={self.magnitude}; expected "
                 f"layers from 0 on, and a magnitude from 0 to {STRENGTHS - 1}"
             )
+        for name in self.among:
+            if name not in OPERATIONS:
+                raise ValueError(
+                    f"RandAugment has no operation {name!r}{nearest(name, OPERATIONS)}; those that "
+                    f"there are: {', '.join(OPERATIONS)}"
+                )
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
-        names = list(OPERATIONS)
+        names = self.among or tuple(OPERATIONS)
         for _ in range(self.layers):
             name = names[int(rng.integers(len(names)))]
             sign = -1 if rng.integers(2) else 1

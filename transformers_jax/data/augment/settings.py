@@ -30,6 +30,8 @@ class Augment(Settings):
     """operations of RandAugment on each picture"""
     magnitude: int = 9
     """their strength, from 0 to 30"""
+    among: tuple[str, ...] = ()
+    """which of RandAugment's operations, as "rotate"; empty: all fourteen"""
     erase: float = 0.0
     """the probability that a rectangle is replaced by noise"""
     mixup: float = 0.0
@@ -68,7 +70,7 @@ class Augment(Settings):
     @property
     def operations(self) -> RandAugment:
         """RandAugment."""
-        return RandAugment(self.layers, self.magnitude)
+        return RandAugment(self.layers, self.magnitude, self.among)
 
     @property
     def erasing(self) -> Erase:

@@ -35,6 +35,20 @@ def of_vocabulary(ids: Any, held: Placeholder | None, vocab: int) -> Any:
     return numpy.where(ids == held.id, 0, ids)
 
 
+def check_widths(words: int, layers: int) -> None:
+    """The words among which vectors stand are as wide as the layers.
+
+    Raises:
+        ValueError: they are brought to that width behind them, as in some models of OPT.
+    """
+    if words != layers:
+        raise ValueError(
+            f"the words of the language model have {words} features, and its layers {layers}: "
+            "vectors of images stand among words of the layers' width; give a text_config whose "
+            "words are as wide (OPT's word_embed_proj_dim equal to hidden_size)"
+        )
+
+
 def check_placed(
     held: Placeholder,
     inputs: Mapping[str, Any],

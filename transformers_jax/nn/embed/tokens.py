@@ -19,7 +19,7 @@ from transformers_jax.inputs.arguments import readable
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.embed.counting import among_real, unpadded
 from transformers_jax.nn.embed.description import EmbedSpec
-from transformers_jax.nn.embed.placed import of_vocabulary, place
+from transformers_jax.nn.embed.placed import check_widths, of_vocabulary, place
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import add, contract, param
@@ -44,6 +44,8 @@ class TokenEmbedder(Embedder):
     raw = ("input_ids", "inputs_embeds")
 
     def __init__(self, embed: EmbedSpec):
+        if embed.placeholder:
+            check_widths(embed.width, embed.project or embed.width)
         self.spec = embed
         self.vocabulary = embed.vocab
         self.offset, self.uncounted_id = embed.offset, embed.padding
