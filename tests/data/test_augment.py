@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from transformers_jax.data.augment import generator
+from transformers_jax.data.augment.affine import Affine, warp
 from transformers_jax.data.augment.crops import Flip, RandomResizedCrop
 from transformers_jax.data.augment.mixing import CutMix, Mixing, Mixup, one_hot
 from transformers_jax.data.augment.operations import OPERATIONS, RandAugment, operate
 from transformers_jax.data.augment.spectra import SpecAugment
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (3, 19, 23)).astype(np.uint8)
-EACH = [RandomResizedCrop((8, 9)), Flip(), RandAugment()]
+SQUARE = np.random.default_rng(2).integers(0, 256, (3, 8, 8)).astype(np.uint8)
+EACH = [RandomResizedCrop((8, 9)), Flip(), RandAugment(), Affine(10.0, 0.1, (0.9, 1.1), 5.0)]
 
 
 @pytest.mark.parametrize("augmentation", EACH, ids=lambda a: type(a).__name__)
@@ -57,6 +59,41 @@ def test_half_of_the_pictures_are_mirrored():
     assert np.array_equal(Flip(1.0)(IMAGE, generator(0, 0)), IMAGE[:, :, ::-1])
 
 
+# ---------------------------------------------------------------- affine maps
+
+
+def turned(**numbers):
+    usual = dict(angle=0.0, shift=(0.0, 0.0), factor=1.0, lean=0.0)
+    return warp(SQUARE, **{**usual, **numbers})
+
+
+def test_an_affine_map_turns_moves_scales_and_leans():
+    assert np.array_equal(turned(), SQUARE)
+    quarter = np.int16(turned(angle=90.0)) - np.rot90(SQUARE, axes=(1, 2))
+    assert np.abs(quarter).max() <= 1  # Pillow cuts what is left of a level
+    moved = turned(shift=(2.0, -1.0))
+    assert np.array_equal(moved[:, :-1, 2:], SQUARE[:, 1:, :-2])
+    assert not moved[:, -1].any()  # black outside
+    larger = turned(factor=2.0)
+    middle = np.float64(SQUARE[:, 2:6, 2:6])
+    shrunk = np.float64(larger).reshape(-1, 4, 2, 4, 2).mean((2, 4))
+    assert np.abs(shrunk - middle).mean() < np.abs(np.float64(SQUARE[:, ::2, ::2]) - middle).mean()
+    bar = np.zeros((1, 8, 9), np.uint8)
+    bar[:, :, 4] = 255
+    leaning = warp(bar, 0.0, (0.0, 0.0), 1.0, 30.0)[0].argmax(1)
+    assert leaning[0] > 4 > leaning[-1]
+
+
+def test_an_affine_map_is_within_its_limits_and_another_for_each_picture():
+    still = Affine(degrees=0.0, translate=0.0, scale=(1.0, 1.0), shear=0.0)
+    assert np.array_equal(still(SQUARE, generator(0, 0)), SQUARE)
+    drawn = Affine(degrees=10.0, translate=0.1, scale=(0.9, 1.1), shear=5.0)
+    first, again, other = (drawn(SQUARE, generator(0, n)) for n in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert np.array_equal(drawn(SQUARE[:1], generator(0, 0)), first[:1])  # each channel alike
+
+
 # ---------------------------------------------------------------- RandAugment
 
 
@@ -96,6 +133,9 @@ def test_operations_are_drawn_alike(monkeypatch):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (lambda: Affine(scale=(0.0, 1.0)), "0 < low <= high of scale"),
+        (lambda: Affine(degrees=5.0)(IMAGE / 255, generator(0, 0)), "before levels are rescaled"),
+        (lambda: RandAugment(among=("rotation",)), "no operation 'rotation'.*'rotate'"),
         (lambda: RandAugment(magnitude=31), "magnitude from 0 to 30"),
         (lambda: RandAugment()(IMAGE / 255, generator(0, 0)), "before levels are rescaled"),
         (lambda: RandomResizedCrop((8, 8), scale=(0.0, 1)), "0 < low <= high"),

@@ -88,6 +88,8 @@ class Pictures:
                 kept = [step for step in processor.steps if isinstance(step, LEVELS)]
                 processor = dataclasses.replace(processor, steps=tuple(kept))
             image = augment.flipping(image, noise)
+            if augment.affine is not None:
+                image = augment.affine(image, noise)
             if augment.layers:
                 image = augment.operations(image, noise)
         arrays = self.processed(image, number, processor)

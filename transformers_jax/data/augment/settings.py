@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from transformers_jax.data.augment.affine import Affine
 from transformers_jax.data.augment.crops import Erase, Flip, RandomResizedCrop
 from transformers_jax.data.augment.mixing import CutMix, Mixing, Mixup
 from transformers_jax.data.augment.operations import RandAugment
@@ -13,7 +14,7 @@ from transformers_jax.settings import Settings
 @dataclass(frozen=True)
 class Augment(Settings):
     """What is changed at random while a model trains; by default nothing. In this order: crop,
-    flip, RandAugment, then the model's processor, erasing, and mixing within the batch.
+    flip, affine map, RandAugment, then the model's processor, erasing, and mixing within the batch.
 
     Raises:
         ValueError: numbers that are no probabilities, or that the augmentation does not take.
@@ -26,6 +27,14 @@ class Augment(Settings):
     """the least and greatest width / height of what is cut out"""
     flip: float = 0.0
     """the probability of a mirror image"""
+    degrees: float = 0.0
+    """of an affine map, the greatest angle to either side"""
+    translate: float = 0.0
+    """its greatest shift, as a share of the edge"""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """its least and greatest factor"""
+    shear: float = 0.0
+    """the greatest angle by which it lets columns lean, in degrees"""
     layers: int = 0
     """operations of RandAugment on each picture"""
     magnitude: int = 9
@@ -51,6 +60,7 @@ class Augment(Settings):
                     f"augment.{name} is {getattr(self, name)}; expected a probability, from 0 to 1"
                 )
         self.cropping((1, 1), "bicubic", "pil")
+        self.affine  # noqa: B018 - refuses what means nothing
         self.operations  # noqa: B018 - refuses strengths that there are not
         self.mixing  # noqa: B018
 
@@ -66,6 +76,12 @@ class Augment(Settings):
     def flipping(self) -> Flip:
         """The mirror."""
         return Flip(self.flip)
+
+    @property
+    def affine(self) -> Affine | None:
+        """The affine map; None if it changes nothing."""
+        found = Affine(self.degrees, self.translate, self.scale, self.shear)
+        return None if found == Affine() else found
 
     @property
     def operations(self) -> RandAugment:

@@ -3,10 +3,10 @@
 They are the 1,797 digits of the test set of UCI's "Optical Recognition of Handwritten Digits", by
 13 people. Splits are by the hash of the picture: digits of one hand are on both sides.
 
-`digits_by_writer` has the same digits, and no hand on two sides. The copy in scikit-learn does not
-say who wrote which, but its order does: each form begins with 0 to 9 three times, and goes on with
-the same digits as the others. Ten forms are trained on, the next one is for validation, and the
-last ones, 382 digits, are the test split.
+`digits_by_writer` has the same digits, and a test split by people who wrote none of the others. The
+copy in scikit-learn does not say who wrote which, but its order does: each form begins with 0 to 9
+three times, and goes on with the same digits as the others. The last forms, 382 digits, are the
+test split; of the others one digit in ten is for validation, by its hash.
 
 `digits_few` has ten digits of each class to train on, the first by the hash of the picture; what is
 held out is the same.
@@ -23,7 +23,7 @@ from transformers_jax.data.generated.splits import split_of
 from transformers_jax.extras import need
 
 HIGHEST = 16  # the level of ink
-FORMS = {"train": slice(0, 1287), "validation": slice(1287, 1415), "test": slice(1415, 1797)}
+NEW = 1415  # the first digit of the last forms
 FEW = 10  # digits of a class to train on, in `digits_few`
 
 
@@ -33,8 +33,11 @@ def records(split: str) -> list[dict[str, Any]]:
 
 
 def by_writer(split: str) -> list[dict[str, Any]]:
-    """The same, where those who wrote the digits of one split wrote none of another."""
-    return _every()[FORMS[split]]
+    """The same, where those who wrote the digits of the test split wrote no others."""
+    if split == "test":
+        return _every()[NEW:]
+    held_out = lambda one: split_of(one["image"].tobytes().hex(), test=0) == "validation"
+    return [one for one in _every()[:NEW] if held_out(one) == (split == "validation")]
 
 
 def few(split: str) -> list[dict[str, Any]]:
