@@ -294,6 +294,13 @@ def test_convert_changes_the_dtype_and_splits(tmp_path, here):
     assert list(facts["stored"]) == ["bfloat16"]
 
 
+def test_a_head_without_weights_is_drawn_from_a_seed_as_the_error_says(tmp_path, here):
+    command = ["convert", GPT2, tmp_path / "new", "--head", "sequence_classification"]
+    with pytest.raises(ValueError, match=r"has no weights for head\S+: --seed 0 draws them$"):
+        here(*command)
+    assert "drawn anew" in here(*command, "--seed", 0)
+
+
 def test_convert_copies_the_modules_of_a_sentence_embedding_model(tmp_path, here):
     source, target = SENTENCES, tmp_path / "half"
     done = json.loads(here("convert", source, target, "--dtype", "bfloat16", "--json"))

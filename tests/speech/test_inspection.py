@@ -33,6 +33,9 @@ def test_symbols_of_frames_are_drawn(tmp_path, loud, capsys):  # noqa: F811
         assert said.out == ""  # no table above the error
         assert str(tmp_path / name) in said.err
     assert not (tmp_path / "nothing").exists()
+    command = ["inspect", str(folder), "--image", str(tmp_path / "short.wav")]
+    assert main(command) == 1
+    assert ": error: --image: the processor" in capsys.readouterr().err
     model, processor = tj.from_pretrained(folder), tj.load_processor(folder)
     (drawn,) = draw_sound(model, processor, loud, tmp_path / "drawn")
     assert drawn.name == "alignment.png"
