@@ -106,9 +106,9 @@ def test_predictions_and_figures_come_from_the_run_its_model_and_the_command(run
 
 def test_predictions_say_how_far_they_are_and_have_programs_of_a_few_widths(run, monkeypatch):
     from transformers_jax.data import evaluated
-    from transformers_jax.runs import answering
+    from transformers_jax.runs import answering, predictions
 
-    monkeypatch.setattr(answering, "TOGETHER", 64)
+    monkeypatch.setattr(predictions, "TOGETHER", 64)
     widths, lines = set(), []
     made = evaluated.evaluation_batches
 
