@@ -10,8 +10,10 @@ import pytest
 import transformers_jax as tj
 from tests.vision.models import make_model, write_pictures
 from transformers_jax.data.config import Table
+from transformers_jax.data.damaged import NothingRead
 from transformers_jax.data.evaluated import evaluation_batches
 from transformers_jax.data.generated import TABLES
+from transformers_jax.data.tables import of_python
 from transformers_jax.models.gpt2 import GPT2Config
 from transformers_jax.nn.param import params
 from transformers_jax.optim import AdamW
@@ -156,6 +158,20 @@ def test_records_that_fit_no_model_are_refused_by_their_place(
     record["image"] = pictures[0] if record["image"] == 0 else record["image"]
     with pytest.raises(ValueError, match=match):
         batches_of(models[kind], [record])
+
+
+def test_a_record_is_left_out_one_of_whose_pictures_cannot_be_read(models, pictures):
+    one = {"image": pictures[:2], "prompt": "a", "caption": "red"}
+    broken = {**one, "image": [pictures[0], "none.png"]}
+    answering = opened(str(models["llava"]), None, None, {"damaged": "skip"})
+    rows, _ = answering.read(of_python("some", [broken, one, broken, one]), answered=False)
+    assert [*rows.records.left_out] == [0, 2]
+    assert [*rows.records.places] == ["some[1]", "some[3]"]
+    assert len(rows.examples) == 2
+    assert "some[0], picture 1 (none.png)" in rows.records.note
+    with pytest.raises(NothingRead, match="left out, 1 of 2 pictures cannot be read") as error:
+        answering.read(of_python("some", [broken]), answered=False)
+    assert [*error.value.left_out] == [0]
 
 
 def test_as_many_pictures_stand_in_each_row_of_llava(models, pictures):

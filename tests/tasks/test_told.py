@@ -193,7 +193,7 @@ def test_a_picture_is_predicted_and_what_no_model_reads_is_refused(vit, ctc, tmp
 def test_pictures_of_another_size_are_trained_on_as_the_error_says(vit, tmp_path, capsys):
     table = draw(tmp_path / "pictures", NAMES[:2], each=3)
     run = ["finetune", "--task", "image_classification", "--model", vit, "--data.train", table]
-    for size, fitting in ((4, 6), (30, 30)):
+    for size, fitting in ((4, 6), (10, 18), (30, 30)):
         line = error_of(capsys, *run, "--dry-run", "--data.image-size", str(size))
         assert f"become {size} x {size} pixels" in line
         assert "the model reads 12 x 12" in line

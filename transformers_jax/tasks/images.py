@@ -178,7 +178,8 @@ def _other_size(form: Form, size: Sequence[int], error: OtherSize) -> str:
     """What to do where the processor makes pictures that the model does not read."""
     (height, width), (high, wide) = size, error.trained
     edge, asked = error.patch[0], form.data.image_size
-    fitting = max(1, round((asked or height) / edge)) * edge
+    fitting = -(-(asked or height) // edge) * edge
+    fitting += edge * (fitting == high)
     flag = f" (--data.image-size {asked})" if asked else ""
     keep = "leave --data.image-size out" if asked else f"--data.image-size {high} makes them that"
     model = form.model.config
