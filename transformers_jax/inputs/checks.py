@@ -30,14 +30,14 @@ class OtherSize(ValueError):
     """
 
     def __init__(
-        self, size: Sequence[int], trained: Sequence[int], patch: Sequence[int], advice: str = ""
+        self, size: Sequence[int], trained: Sequence[int], patch: Sequence[int], said: str = ""
     ):
         self.trained, self.patch = tuple(trained), tuple(patch)
-        advice = advice or "resize them, or give interpolate_pos_encoding=True"
-        super().__init__(
-            f"pixel_values are of {size[0]} x {size[1]} pixels, but the model was made for "
-            f"{trained[0]} x {trained[1]}: {advice}"
+        said = said or (
+            f"but the model was made for {trained[0]} x {trained[1]}: resize them, or give "
+            "interpolate_pos_encoding=True"
         )
+        super().__init__(f"pixel_values are of {size[0]} x {size[1]} pixels, {said}")
 
 
 def at(array: np.ndarray, wrong: np.ndarray) -> str:

@@ -166,8 +166,8 @@ class PatchEmbedder(Embedder):
         if not interpolates and not self.spec.any_size:
             raise checks.OtherSize(size, image, patch)
         if (size[0] % patch[0], size[1] % patch[1]) != (0, 0):
-            what = f"patches of {patch[0]} x {patch[1]} do not fill them; resize or crop them"
-            raise checks.OtherSize(size, image, patch, what)
+            said = f"which patches of {patch[0]} x {patch[1]} do not fill; resize or crop them"
+            raise checks.OtherSize(size, image, patch, said)
 
     def grid_of(self, size: tuple[int, ...]) -> Grid:
         """How many patches an image of so many pixels has from top to bottom, and across."""
