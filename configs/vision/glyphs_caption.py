@@ -24,6 +24,7 @@ Choices:   AdamW for four epochs (241 s) had chrF 46.8 and 47.3 and 0.008 and 0.
            the most alike picture (cosine of levels). It had not learned to see: of pictures that it
            was trained on 0.07 were exact. With Muon, nine epochs and rows of 16 tokens in place
            of 26, of which a quarter was in use, 0.74 are; 67 names of 24,602 are cut.
+           Eight epochs with dropout in the ViT as well had chrF 63.3 of the validation split.
 
 What it writes is about the picture that it sees: with the pictures shifted by one it falls below a
 name that is the same for all. Four of five names that it writes are of characters that it was
