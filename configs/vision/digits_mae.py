@@ -1,6 +1,6 @@
 """A masked autoencoder of digits sees 6 of their 16 patches and makes the others; no label is read.
 
-Source:    our own: the ViT of digits_vit.py, of four layers on patches of 2 x 2, and a decoder
+Source:    our own: a ViT of four layers on patches of 2 x 2, and a decoder
            of two layers, drawn from the seed (He et al. 2022).
 Command:   python -m train.finetune configs/vision/digits_mae.py
 Data:      generated:digits, the digits of scikit-learn (extra `eval`): 1,797 of 13 people.

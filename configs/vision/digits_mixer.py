@@ -1,10 +1,11 @@
-"""Handwritten digits of 8 x 8 pixels, by an MLP-Mixer.
+"""Handwritten digits of hands that are new, by an MLP-Mixer.
 
 Source:    our own: a Mixer of four blocks that reads patches of 2 x 2, drawn from the seed.
 Command:   python -m train.finetune configs/vision/digits_mixer.py
-           python -m train.evaluate --model runs/digits_mixer --data 'generated:digits[test]'
-Data:      generated:digits, the digits of scikit-learn (extra `eval`): 1,797 of 13 people, split by
-           the hash of the picture, so that digits of one hand are on both sides.
+           python -m train.evaluate --model runs/digits_mixer --data 'generated:digits_by_writer[test]'
+Data:      generated:digits_by_writer, the digits of scikit-learn (extra `eval`): 1,797 of 13 people,
+           of whom those that wrote the test split wrote no others; enlarged to 32 x 32, and turned,
+           moved, scaled and sheared a little while the model trains.
 Hardware:  two CPU cores, shared with other processes.
 Time:      55 s of processor time from start to report, for 138 thousand parameters.
 Result:    98.9% of the 174 digits of the test split, 97.3% of the validation split, by which the
@@ -23,16 +24,22 @@ def config() -> TrainConfig:
     """The run."""
     return TrainConfig(
         model=TimmMixerConfig(
-            architecture_name="mixer_s2_8",
+            architecture_name="mixer_s8_32",
             num_classes=10,
             model_args=dict(in_chans=1, num_blocks=4, embed_dim=64),
         ),
-        objective=ImageClassification(augment=Augment(crop=(0.7, 1.0)), smoothing=0.1),
-        data=Table(train="generated:digits", batch=64),
+        objective=ImageClassification(
+            augment=Augment(
+                crop=(1.0, 1.0), ratio=(1.0, 1.0), degrees=10.0, translate=0.06,
+                scale=(0.9, 1.1), shear=6.0,
+            ),
+            smoothing=0.1,
+        ),  # fmt: skip
+        data=Table(train="generated:digits_by_writer", batch=64),
         optimizer=AdamW(
             peak=2e-3, schedule=Cosine(warmup=0.1, final=0.0), weight_decay=0.05, b2=0.99
         ),
-        epochs=25,
+        epochs=60,
         evaluation=Evaluation(batches=10, every=100),
         sample=Sample(count=0),
         keep_best=True,

@@ -1,6 +1,6 @@
 """A ViT sees 6 of the 16 patches of a digit and makes the others, by SimMIM; no label is read.
 
-Source:    our own: the ViT of digits_vit.py, four layers on patches of 2 x 2, drawn from the seed,
+Source:    our own: a ViT of four layers on patches of 2 x 2, drawn from the seed,
            which reads a learned vector in place of a hidden patch (Xie et al. 2022, section 3).
 Command:   python -m train.finetune configs/vision/digits_simmim.py
            python -m train.finetune configs/vision/digits_few.py \\
