@@ -36,7 +36,7 @@ def quick_and_slow(paths):
         yield pytest.param(path, id=path.parent.name, marks=marks)
 
 
-@pytest.mark.parametrize("path", quick_and_slow(CASES))
+@pytest.mark.parametrize("path", [*quick_and_slow(CASES)])
 def test_the_case_conforms(path):
     result = load("check").check(
         path.parent, json.loads(path.read_text()), load("adapter"), slack=1.0

@@ -21,7 +21,19 @@ def depthwise(x: Float[Array, "B H W D"], weight: Float[Array, "p q D"]) -> Floa
     """A convolution of each channel with a kernel of its own, padded by half of it. A sum of
     shifted products, of which XLA makes one loop: on CPUs its grouped convolution takes 15 times as
     long. Its derivative by x is that of the convolution, which is compiled faster."""
-    return _shifted(x, weight)
+    return jax.lax.platform_dependent(x, weight, cpu=_shifted_once, default=_shifted)
+
+
+def _shifted_once(
+    x: Float[Array, "B H W D"], weight: Float[Array, "p q D"]
+) -> Float[Array, "B H W D"]:
+    """The sum, written to memory. On CPUs XLA computes it again in each reduction of a norm behind
+    it, which takes five times as long, and drops `optimization_barrier` before it fuses: what it
+    does not fuse is a loop of so many rounds as it cannot know."""
+    rounds = 1 + jnp.isnan(weight[0, 0, 0]).astype(int)  # each has the same result
+    return jax.lax.fori_loop(
+        0, rounds, lambda _, before: _shifted(x, weight), x * weight[0, 0][None, None, None]
+    )
 
 
 def _shifted(x: Float[Array, "B H W D"], weight: Float[Array, "p q D"]) -> Float[Array, "B H W D"]:
