@@ -35,8 +35,8 @@ CONFIG = dict(
 )
 
 
-def folder_of(folder, masked):
-    norm = "layer" if masked else "group"
+def folder_of(folder, masked, norm=None):
+    norm = norm or ("layer" if masked else "group")
     config = tj.Wav2Vec2Config(**CONFIG, feat_extract_norm=norm, do_stable_layer_norm=masked)
     model = tj.from_config(config, head="ctc", key=jax.random.key(3))
     # no message between frames: what a frame says depends on a few samples around it
@@ -92,6 +92,18 @@ def test_a_batch_is_its_audios_one_by_one(folders, sound, masked):
     for audio, one in zip(audios, together):
         assert said(folders[masked], audio, timestamps="words") == one
         assert one.duration == len(audio) / 4000
+
+
+def test_a_model_that_normalises_over_a_row_reads_no_padding_though_there_is_a_mask(tmp_path):
+    folder = folder_of(tmp_path, masked=True, norm="group")
+    model, processor = tj.from_pretrained(folder), tj.load_processor(folder)
+    rng = np.random.default_rng(1)
+    audios = [(0.3 + rng.normal(size=size)).astype(np.float32) for size in (4100, 6300)]
+    frames = frames_of(model, processor, 2)
+    found = frames.scores(audios, 16_000, 800, lambda share: None)
+    for audio, scores in zip(audios, found):
+        alone = model(**processor(audio=audio)).logits[0]
+        np.testing.assert_allclose(scores, alone, atol=1e-5)
 
 
 def test_words_have_the_times_of_their_frames(folders, sound):

@@ -68,6 +68,20 @@ def test_words_lie_in_their_order(model, processor, sound):
         assert all(a.start <= b.start for a, b in itertools.pairwise(words))
 
 
+def test_what_is_left_of_a_frame_has_no_window_of_its_own(model, processor, sound):
+    whole = said(model, processor, sound[:16_000], language="en", max_new_tokens=3)
+    for size in (16_001, 16_159):  # a frame is of 160 samples, a window of 16,000
+        other = said(model, processor, sound[:size], language="en", max_new_tokens=3)
+        assert [one.tokens for one in other.segments] == [one.tokens for one in whole.segments]
+
+
+@pytest.mark.parametrize("size", [1, 159, 161, 16_001, 16_161])
+def test_windows_of_hardly_a_frame_have_words(model, processor, sound, size):
+    one = said(model, processor, sound[:size], timestamps="words", language="en")
+    for segment in one.segments:
+        assert "".join(word.text for word in segment.words) == segment.text
+
+
 def test_chunks_of_a_short_audio_are_its_window(model, processor, sound):
     short = sound[:12_000]
     window = said(model, processor, short, language="en", timestamps="none", method="windows")

@@ -119,9 +119,11 @@ class Frames:
         return [np.concatenate(parts) for parts in found]
 
     def _of_chunks(self, chunks: Sequence[Samples], show: Show) -> list[Float[np.ndarray, "T V"]]:
-        """The scores of each chunk. Where the model is given no mask, a row in a batch is what it
-        is alone only beside others of its length."""
-        masked = self.features.return_attention_mask
+        """The scores of each chunk. Where the model is given no mask, or normalises a channel over
+        all samples of a row, a row in a batch is what it is alone only beside others of its
+        length."""
+        by_frame = self.model.last.embed.spec.stem_norm == "layer"
+        masked = self.features.return_attention_mask and by_frame
         groups: dict[int, list[int]] = defaultdict(list)
         for number, chunk in enumerate(chunks):
             second = self.features.sampling_rate

@@ -25,11 +25,12 @@ class Reader:
         self.decoder, self.steps, self.words = decoder, steps, words
 
     def features(self, samples: Samples) -> tuple[Float[np.ndarray, "M F"], int]:
-        """(the features of an audio, its frames); one shorter than a window is filled up."""
+        """(the features of an audio, its frames); one shorter than a window is filled up. What is
+        left behind the last whole frame has no features, and no window of its own."""
         hop = self.extract.hop_length
         least = self.steps.window * hop
         padded = np.pad(samples, (0, max(0, least - len(samples))))
-        return self.extract.log_mel(padded), -(-len(samples) // hop)
+        return self.extract.log_mel(padded), max(1, len(samples) // hop)
 
     def languages(
         self,
@@ -129,7 +130,7 @@ class Reader:
             piece.prompt,
             piece.window.tokens,
             decoder.vocabulary.heads,
-            piece.frames // self.steps.per_time,
+            max(1, piece.frames // self.steps.per_time),
             positions,
         )
         return (piece.begin + places * self.steps.per_time) * self.steps.frame
