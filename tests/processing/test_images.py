@@ -184,10 +184,14 @@ def test_a_config_that_means_nothing_is_refused_by_name(config, words):
 # ---------------------------------------------------------------- reading
 
 
-def png(image):
+def as_file(image, kind):
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, kind)
     return file.getvalue()
+
+
+def png(image):
+    return as_file(image, "PNG")
 
 
 def test_a_picture_is_the_same_from_wherever_it_comes(tmp_path):
@@ -226,6 +230,33 @@ def test_sixteen_bits_become_the_nearest_level():
     levels = np.rint(deep / 257)
     assert np.array_equal(read_image(png(Image.fromarray(deep)))[0], levels)
     assert np.array_equal(read_image(Image.fromarray(deep), rgb=False)[0], levels)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", None])
+def test_thirty_two_bits_are_levels_where_none_is_above_255(kind):
+    """Pillow's mode "I" says no white; that of 16 bits would make black of levels."""
+    levels = pictures.picture(5, 7, 1)[0].astype(np.int32)
+    for values, wanted in (
+        (levels, levels),
+        (levels * 0, levels * 0),
+        (levels * 0 + 255, levels * 0 + 255),
+        (levels * 257, levels),
+        (levels * 0 + 256, levels * 0 + 1),
+    ):
+        image = Image.fromarray(values)
+        assert image.mode == "I"
+        assert np.array_equal(read_image(as_file(image, kind) if kind else image)[0], wanted)
+    for values in (levels - 300, levels + 65536):
+        image = Image.fromarray(values)
+        with pytest.raises(ValueError, match="mode 'I'; scale them to levels from 0 to 255"):
+            read_image(as_file(image, kind) if kind else image)
+
+
+def test_a_dark_file_of_sixteen_bits_stays_dark():
+    """Of PGM files Pillow makes mode "I" too, and these do say their white."""
+    content = b"P5 2 1 65535 " + np.array([100, 200], ">u2").tobytes()
+    assert Image.open(io.BytesIO(content)).mode == "I"
+    assert read_image(content)[0].tolist() == [[0, 1]]
 
 
 def test_transparency_is_laid_on_white():

@@ -22,6 +22,7 @@ Image = Num[np.ndarray, "C H W"]
 ORDERS = ("channels_first", "channels_last")
 CHANNELS = (1, 3, 4)
 DEEP = "I;16"  # how the modes of Pillow for 16 bits a pixel begin
+DEEP_FILES = ("PNG", "PPM")  # whose pictures of mode "I" have 16 bits
 
 
 def read_image(
@@ -89,6 +90,9 @@ def eight_bits(image: Any, name: str) -> Any:
     """A picture of Pillow with at most 8 bits a channel; 16 bits of grey become the nearest level,
     where Pillow's own conversion makes white of all above 255.
 
+    Mode "I", of 32 bits, does not say its white: it is 255 where no value is above that, else that
+    of 16 bits.
+
     Raises:
         ValueError: floats, or values beyond 16 bits, whose white is not known.
     """
@@ -102,6 +106,8 @@ def eight_bits(image: Any, name: str) -> Any:
             f"{name} has values from {values.min()} to {values.max()} in Pillow's mode "
             f"{image.mode!r}; scale them to levels from 0 to 255 and pass the array"
         )
+    if image.mode == "I" and values.max() <= 255 and image.format not in DEEP_FILES:
+        return pillow.fromarray(values.astype(np.uint8))
     return pillow.fromarray(((values.astype(np.int64) + 128) // 257).astype(np.uint8))
 
 
