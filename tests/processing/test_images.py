@@ -259,11 +259,35 @@ def test_a_dark_file_of_sixteen_bits_stays_dark():
     assert read_image(content)[0].tolist() == [[0, 1]]
 
 
+def test_one_transparent_level_of_a_grey_file_is_white(tmp_path):
+    grey = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    grey.save(tmp_path / "a.png", transparency=5)
+    wanted = np.where(np.asarray(grey) == 5, 255, np.asarray(grey))
+    assert (read_image(tmp_path / "a.png") == wanted).all()
+    assert (read_image(tmp_path / "a.png", white=False) == np.asarray(grey)).all()
+
+
 def test_transparency_is_laid_on_white():
     clear = np.zeros((6, 5, 4), np.uint8)
     assert (read_image(clear) == 255).all()
     assert (read_image(clear.astype(np.float32)) == 1).all()
     assert (read_image(Image.fromarray(clear, mode="RGBA")) == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG"])
+def test_the_transparent_colour_of_a_file_is_laid_on_white(kind, tmp_path):
+    """As the reference does it, which keeps the colour in RGB and then lays it on white. Its
+    processors of torchvision decode files without it."""
+    clear = pictures.pillows()["transparent"]
+    (tmp_path / "a").write_bytes(as_file(clear, kind))
+    config = {**CLIP, **image_cases.CASES["CLIP-plain"]}
+    for backend, name in (("pil", "transparent"), ("torchvision", "palette")):
+        result = image_processor(config, backend=backend)(tmp_path / "a")["pixel_values"]
+        wanted = stored("processed")[f"CLIP-plain/{backend}/{name}/pixel_values"]
+        np.testing.assert_allclose(result, wanted, atol=1e-5)
+    plain = np.asarray(clear.convert("RGB")).transpose(2, 0, 1)
+    assert np.array_equal(read_image(tmp_path / "a", rgb=False), plain)  # ViT's, and others
+    assert not image_processor(TIMM).white
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,12 @@ class ImageProcessor:
                 return step.rule(0, 0)
         raise ValueError("the size of the result depends on the picture")
 
+    @property
+    def white(self) -> bool:
+        """Whether the transparent colour of a file is laid on white. torchvision, which decodes
+        files itself, and timm take no notice of it."""
+        return self.rgb and self.backend != "torchvision" and self.kind != timm.KIND
+
     def __call__(
         self, images: Any, *, input_data_format: str | None = None
     ) -> dict[str, np.ndarray]:
@@ -98,7 +104,7 @@ class ImageProcessor:
 
     def one(self, source: Any, *, order: str | None = None, name: str = "image") -> Image:
         """One picture after all steps, before it is padded or cut into patches."""
-        image = read_image(source, rgb=self.rgb, order=order, name=name)
+        image = read_image(source, rgb=self.rgb, white=self.white, order=order, name=name)
         with errors_of(name):
             self._check(image)
             for step in self.steps:

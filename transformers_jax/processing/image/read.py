@@ -1,8 +1,9 @@
 """A picture as an array, from wherever it comes.
 
 Files and bytes are read as `transformers.image_utils.load_image` reads them: turned upright by
-their EXIF orientation, then RGB (an alpha channel is dropped). Pictures of Pillow and arrays are
-taken as they are: no EXIF, and where RGB is asked for a transparent picture is laid on white.
+their EXIF orientation, then RGB (an alpha channel is dropped, a transparent colour is not: it is
+laid on white). Pictures of Pillow and arrays are taken as they are: no EXIF, and where RGB is asked
+for a transparent picture is laid on white.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ DEEP_FILES = ("PNG", "PPM")  # whose pictures of mode "I" have 16 bits
 
 
 def read_image(
-    source: Any, *, rgb: bool = True, order: str | None = None, name: str = "image"
+    source: Any,
+    *,
+    rgb: bool = True,
+    white: bool = True,
+    order: str | None = None,
+    name: str = "image",
 ) -> Image:
     """The picture, channels first, in the dtype that it has (files are uint8).
 
@@ -35,6 +41,7 @@ def read_image(
             Hugging Face hold pictures), a picture of Pillow, or an array `[H W]`, `[H W C]` or
             `[C H W]` of 1, 3 or 4 channels.
         rgb: whether the result has the three channels of RGB, whatever came.
+        white: whether, with `rgb`, the transparent colour of a file becomes white.
         order: "channels_first" or "channels_last" of an array; by default, what its shape says.
         name: what messages call it, where it has no path.
 
@@ -45,9 +52,9 @@ def read_image(
     if isinstance(source, Mapping):
         source, name = _struct(source, name)
     if isinstance(source, (str, os.PathLike)):
-        return _file(Path(source), str(source))
+        return _file(Path(source), rgb and white, str(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _file(io.BytesIO(source), name)
+        return _file(io.BytesIO(source), rgb and white, name)
     if hasattr(source, "getbands"):
         return _pillow(source, rgb, name)
     if hasattr(source, "__array__"):
@@ -66,7 +73,7 @@ def _struct(source: Mapping[str, Any], name: str) -> tuple[Any, str]:
     return (path, name) if content is None else (content, str(path or name))
 
 
-def _file(file: Any, name: str) -> Image:
+def _file(file: Any, white: bool, name: str) -> Image:
     need("PIL", "vision", name)
     from PIL import Image as pillow
     from PIL import ImageOps
@@ -76,6 +83,8 @@ def _file(file: Any, name: str) -> Image:
             ImageOps.exif_transpose(opened, in_place=True)  # which copies only what it turns
             upright = eight_bits(opened, name)
             upright = upright if upright.mode == "RGB" else upright.convert("RGB")
+            if white and upright.info.get("transparency") is not None:  # as one colour of RGB
+                upright = on_white(upright)
             return np.asarray(upright).transpose(2, 0, 1)  # its pixels stay side by side
     except FileNotFoundError:
         raise ValueError(f"{name} does not exist") from None
