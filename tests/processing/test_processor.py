@@ -44,13 +44,16 @@ def test_version_five_holds_them_in_one_file(folder):
     assert tj.load_processor(folder(processor_config=sound)).sampling_rate == 16000
 
 
-def test_models_of_timm_say_it_in_their_config(tmp_path):
+def test_models_of_timm_say_it_in_their_config(tmp_path, caplog):
     model = {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": {"input_size": [3, 9, 9]}}
     (tmp_path / "config.json").write_text(json.dumps(model))
     loaded = tj.load_processor(tmp_path, crop_pct=1.0, crop_mode="squash")
     assert loaded(images=pictures.picture(20, 30))["pixel_values"].shape == (1, 3, 9, 9)
     loaded.save(tmp_path / "saved")
     assert tj.load_processor(tmp_path / "saved").image_processor == loaded.image_processor
+    assert not caplog.records
+    tj.load_processor(tmp_path, backend="torchvision").save(tmp_path / "saved")
+    assert "TimmWrapper chooses backend='torchvision'; pass it" in caplog.text
     with pytest.raises(ValueError, match="by 'crop_pc'; did you mean 'crop_pct'"):
         tj.load_processor(tmp_path, crop_pc=1.0)
 
@@ -67,6 +70,46 @@ def test_saving_gives_the_same_processor(files, folder, tmp_path):
     plain.save(tmp_path / "plain")
     for file in (tmp_path / "plain").iterdir():
         assert json.loads(file.read_text()) == json.loads((tmp_path / file.name).read_text())
+
+
+PLAIN, NESTED = "preprocessor_config", "processor_config"
+
+
+@pytest.mark.parametrize(
+    ("config", "place", "backend", "name"),
+    [
+        (VIT, PLAIN, "torchvision", "ViTImageProcessorFast"),
+        (VIT, PLAIN, "pil", "ViTImageProcessor"),
+        ({"image_processor_type": "CLIPImageProcessorFast"}, PLAIN, "pil", "CLIPImageProcessor"),
+        ({"feature_extractor_type": "CLIPFeatureExtractor"}, PLAIN, "torchvision", "CLIPImage"),
+        (VIT, NESTED, "pil", "ViTImageProcessorPil"),
+        (VIT, NESTED, "torchvision", "ViTImageProcessor"),
+    ],
+)
+def test_saving_names_the_class_that_chooses_the_backend(
+    config, place, backend, name, folder, tmp_path, caplog
+):
+    content = config if place == PLAIN else {"image_processor": config}
+    loaded = tj.load_processor(folder(**{place: content}), backend=backend)
+    loaded.save(tmp_path / "saved")
+    assert tj.load_processor(tmp_path / "saved").image_processor == loaded.image_processor
+    saved = json.loads((tmp_path / "saved" / f"{place}.json").read_text())
+    saved = saved if place == PLAIN else saved["image_processor"]
+    assert saved["image_processor_type"].startswith(name)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("config", "backend"),
+    [(VIT, "tf"), ({"image_processor_type": "DINOv3ViTImageProcessor"}, "pil")],
+)
+def test_a_backend_that_no_class_chooses_is_warned_of(config, backend, folder, tmp_path, caplog):
+    loaded = tj.load_processor(folder(config), backend=backend)
+    assert not caplog.records
+    loaded.save(tmp_path / "saved")
+    assert f"backend={backend!r}; pass it to load_processor again" in caplog.text
+    again = tj.load_processor(tmp_path / "saved", backend=backend)
+    assert again.image_processor == loaded.image_processor
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from transformers_jax.processing.audio.features import OPTIONS
 from transformers_jax.processing.audio.processor import AudioProcessor, audio_processor
 from transformers_jax.processing.files import MODEL, PREPROCESSOR, PROCESSOR, Described, read_files
 from transformers_jax.processing.image.processor import ImageProcessor, image_processor, named
+from transformers_jax.processing.image.timm import KIND
 from transformers_jax.processing.interleaved import Interleaved
 from transformers_jax.publish import publish_json
 
@@ -46,7 +47,8 @@ def load_processor(
     Args:
         backend: which library pictures are resized like: "pil", "torchvision" or "tf". By default
             "torchvision" where the class ends in "Fast" and where processor_config.json holds it
-            (version 5 of transformers writes that, whose default it is), otherwise "pil".
+            (version 5 of transformers writes that, whose default it is) of a class that does not
+            end in "Pil", otherwise "pil". `save` names the class that chooses what was passed.
         overrides: settings in place of those of the file, such as `do_rescale=False`.
 
     Raises:
@@ -72,9 +74,11 @@ def load_processor(
         except ValueError as error:  # pictures and sound need none
             problem = str(error)
     written = dict(described.files)
-    if overrides and MODEL not in written:
-        _replace(written, described)
-    return Processor(images, sound, tokenizer, rule, described.processor, written, problem)
+    chosen = _choosing(described, images)
+    if (overrides or chosen is not described) and MODEL not in written:
+        _replace(written, chosen or described)
+    lost = chosen is None
+    return Processor(images, sound, tokenizer, rule, described.processor, written, problem, lost)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Processor:
     processor_class: str | None = None
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     _problem: str = field(default="there is no tokenizer", repr=False)
+    _lost: bool = field(default=False, repr=False)  # whether no file can say its backend
 
     def __call__(
         self,
@@ -163,11 +168,16 @@ class Processor:
         return self.rule(self._tokenizer(), texts, arrays, counts, options)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the files that it was read from, and those of the tokenizer."""
+        """Writes the files that it was read from, and those of the tokenizer. A warning says it
+        where no file can choose the backend again."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             publish_json(folder / name, content)
+        if self.image_processor is not None and self._lost:
+            kind, backend = self.image_processor.kind, self.image_processor.backend
+            message = "%s: no class of %s chooses backend=%r; pass it to load_processor again"
+            log.warning(message, folder, kind, backend)
         if self.tokenizer is not None:
             self.tokenizer.save(folder)
 
@@ -234,9 +244,23 @@ def _counts(images: Any, texts: int) -> list[int]:
 def _images(described: Described, backend: str | None) -> ImageProcessor | None:
     if described.image is None:
         return None
-    if backend is None and described.nested:
+    named_pil = str(described.image.get("image_processor_type")).endswith("Pil")
+    if backend is None and described.nested and not named_pil:
         backend = "torchvision"
     return image_processor(described.image, described.model_type, backend)
+
+
+def _choosing(described: Described, images: ImageProcessor | None) -> Described | None:
+    """What the files say, with another name of the class where theirs does not choose the backend;
+    None where no name does. transformers reads all these names."""
+    if images is None or _images(described, None) == images:
+        return described
+    for suffix in ("", "Fast", "Pil") if images.kind != KIND else ():
+        name = f"{images.kind}ImageProcessor{suffix}"
+        told = described._replace(image={**(described.image or {}), "image_processor_type": name})
+        if _images(told, None) == images:
+            return told
+    return None
 
 
 def _replace(written: dict[str, Mapping[str, Any]], described: Described) -> None:
