@@ -269,7 +269,7 @@ def test_prefetching_ends_with_the_rows_and_raises_errors():
     assert batches[-1][1].parts[0].epoch == 1
     small = dataclasses.replace(one.data, target_length=2)
     part = Part(text(), small, SpanCorruption(), WORDS, 3)
-    with pytest.raises(ValueError, match=r"raise data\.target_length"):
+    with pytest.raises(ValueError, match=r"raise --data\.target-length"):
         next(prefetched(Stream([part], [1.0], small), one.start, lambda step: 4))
 
 
@@ -296,5 +296,5 @@ def test_source_and_target_lengths_can_be_set():
     with pytest.raises(ValueError, match="CausalLM has one"):
         stream("padded", target_length=40)
     small = dataclasses.replace(one.data, target_length=2)
-    with pytest.raises(ValueError, match=r"raise data\.target_length"):
+    with pytest.raises(ValueError, match=r"raise --data\.target-length"):
         Stream([Part(text(), small, SpanCorruption(), WORDS, 0)], [1.0], small).batch(one.start, 4)

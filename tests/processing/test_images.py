@@ -427,3 +427,21 @@ def test_a_map_of_classes_keeps_its_classes(tmp_path):
 def test_what_is_no_map_is_refused(config, maps, words):
     with pytest.raises(ValueError, match=words):
         image_processor(config).labels(maps)
+
+
+def test_files_in_levels_of_grey_have_the_one_channel_of_the_model(tmp_path):
+    from PIL import Image
+
+    grey = {**VIT, "image_mean": [0.5], "image_std": [0.5]}
+    processor = image_processor(grey)
+    levels = np.random.default_rng(0).integers(0, 256, (9, 11)).astype(np.uint8)
+    file, colour = tmp_path / "grey.png", tmp_path / "colour.png"
+    Image.fromarray(levels).save(file)
+    Image.fromarray(np.stack([levels] * 3, -1)).save(colour)
+    by_file = processor([file])["pixel_values"]
+    np.testing.assert_array_equal(by_file, processor([levels[None]])["pixel_values"])
+    assert by_file.shape[1] == 1
+    with pytest.raises(ValueError, match=r"mean 1; .*Image\.open\(file\)\.convert\('L'\)"):
+        processor([colour])
+    as_advised = processor([Image.open(colour).convert("L")])["pixel_values"]
+    assert as_advised.shape == by_file.shape

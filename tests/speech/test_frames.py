@@ -164,6 +164,14 @@ def test_the_tokenizer_is_that_of_the_files(folders, tmp_path):
     assert symbols.text([6, 5, 4, 7, 1]) == "TE A"
 
 
+def test_an_empty_text_and_spaces_at_its_ends_are_decoded(folders):
+    tokenizer = tj.load_tokenizer(folders[True])
+    space, letter = TOKENS.index("|"), TOKENS.index("E")
+    assert tokenizer.decode([]) == ""
+    assert tokenizer.decode([space]) == ""
+    assert tokenizer.decode([space, letter, space, letter, space]) == "E E"
+
+
 def test_small_letters_are_written_with_capitals(folders, tmp_path):
     for name in ("vocab.json",):
         (tmp_path / name).write_bytes((folders[True] / name).read_bytes())

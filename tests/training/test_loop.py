@@ -218,7 +218,7 @@ def test_evaluation_takes_no_time_of_the_speed_and_can_be_off(quiet, monkeypatch
     assert "no evaluation" in capsys.readouterr().out
     nothing = data(config.replace(evaluation=every), eval_fraction=0)
     assert "eval_loss" not in fit(nothing.replace(out=quiet.out + "-all")).metrics[-1]
-    with pytest.raises(ValueError, match=r"keep_best go by .* raise data\.eval_fraction"):
+    with pytest.raises(ValueError, match=r"keep_best go by .* raise --data\.eval-fraction"):
         fit(nothing.replace(out=quiet.out + "-best", keep_best=True))
 
 

@@ -62,18 +62,21 @@ class Picture:
         except OSError as error:
             raise ValueError(f"{self.name} cannot be read ({error.strerror})") from None
 
-    def read(self, rgb: bool = True, white: bool = True) -> Num[np.ndarray, "C H W"]:
+    def read(
+        self, rgb: bool = True, white: bool = True, grey: bool = False
+    ) -> Num[np.ndarray, "C H W"]:
         """The picture, upright; files are uint8 and RGB.
 
         Args:
             rgb: whether arrays of grey get three channels.
             white: whether, with `rgb`, the transparent colour of a file becomes white.
+            grey: whether files in levels of grey have one.
 
         Raises:
             ValueError: it is damaged, by its name.
         """
         source = self.encoded() if self.levels is None else self.levels
-        return read_image(source, rgb=rgb, white=white, name=self.name)
+        return read_image(source, rgb=rgb, white=white, grey=grey, name=self.name)
 
     def stored(self) -> str | list[Any]:
         """The same as `in_column` takes it of JSON: the path of its file, or its levels."""

@@ -26,7 +26,7 @@ class Windows:
 
     def __init__(self, tokens: Tokens, size: int, overlap: int):
         if size <= overlap:
-            raise ValueError(f"pieces of {size} ids are too short; raise data.length")
+            raise ValueError(f"pieces of {size} ids are too short; raise --data.length")
         self.tokens, self.size, self.stride = tokens, size, size - overlap
         self.count = max(len(tokens.ids) - overlap, 0) // self.stride
 

@@ -184,8 +184,15 @@ def _shown(figures: Mapping[str, float]) -> str:
 
 def _data(run: Path, config: Mapping[str, Any]) -> str:
     data, about = config.get("data") or {}, read_run(run).get("data") or {}
-    held = _source(data, "validation") or f"{data.get('validation_fraction', 0):.0%} of it, by hash"
-    rows = [["trained on", _source(data, "train")], ["held out", str(held)]]
+    train, share = (
+        _source(data, "train"),
+        f"{data.get('validation_fraction', 0):.0%} of it, by hash",
+    )
+    if train.startswith("generated:"):
+        share = "its validation split"
+    elif ":" in train:  # of a dataset by name, which may have one
+        share = f"its validation split, or else {share}"
+    rows = [["trained on", train], ["held out", _source(data, "validation") or share]]
     rows += [["records", about["origin"].rpartition(": ")[2]]] if about.get("origin") else []
     rows += [[role.replace("_", " "), name] for role, name in (about.get("columns") or {}).items()]
     classes = (config.get("model") or {}).get("id2label") or {}

@@ -192,7 +192,7 @@ def next_steps(folder: Path, summary: Summary) -> str:
     if learns and summary.state == "finished":
         commands += [
             f"transformers-jax predict {path} --input new.csv --out predicted.jsonl",
-            f"transformers-jax evaluate {path} test.csv  # by the metrics of the task",
+            f"transformers-jax evaluate --model {path} --data test.csv  # by the task's metrics",
         ]
     if any(folder.glob("events.out.tfevents*")):
         commands.append(

@@ -61,7 +61,7 @@ class Pictures:
             ValueError: it is damaged, by its name.
         """
         processor: Any = self.processor.image_processor
-        return self.pictures[number].read(processor.rgb, processor.white)
+        return self.pictures[number].read(processor.rgb, processor.white, processor.grey)
 
     def arguments(self, number: int) -> dict[str, np.ndarray]:
         """What the model takes for a picture, without the axis of rows: {"pixel_values": [C H W]},

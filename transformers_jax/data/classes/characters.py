@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import decoders, models, normalizers
+from tokenizers import Regex, decoders, models, normalizers
 
 from transformers_jax.data.classes.make import Loaded
 from transformers_jax.data.classes.models import assembled
@@ -83,10 +83,10 @@ def built(ids: Mapping[str, int], gap: str | None, unknown: str | None, lower: b
         capitals = [(one.lower(), one) for one in ids if len(one) == 1 and one.lower() != one]
         steps += [normalizers.Replace(small, capital) for small, capital in capitals]
         joined += [decoders.Replace(capital, small) for small, capital in capitals]
-    joined.append(decoders.Fuse())
+    joined.append(decoders.Fuse())  # an empty text makes the library's Strip panic, so Replace
     if gap is not None:
         steps.append(normalizers.Replace(" ", gap))
-        joined += [decoders.Replace(gap, " "), decoders.Strip(" ", 1, 1)]
+        joined += [decoders.Replace(gap, " "), decoders.Replace(Regex("^ | $"), "")]
     inner = assembled(model, None, decoders.Sequence(joined))
     if steps:
         inner.normalizer = normalizers.Sequence(steps)

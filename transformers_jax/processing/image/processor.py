@@ -45,6 +45,11 @@ class ImageProcessor:
     reduces: bool | None = None
 
     @property
+    def grey(self) -> bool:
+        """Whether the model reads one channel, of files in levels of grey."""
+        return any(isinstance(s, steps.Normalize) and len(s.mean) == 1 for s in self.steps)
+
+    @property
     def fixed_size(self) -> tuple[int, int]:
         """(height, width) of every result.
 
@@ -104,7 +109,9 @@ class ImageProcessor:
 
     def one(self, source: Any, *, order: str | None = None, name: str = "image") -> Image:
         """One picture after all steps, before it is padded or cut into patches."""
-        image = read_image(source, rgb=self.rgb, white=self.white, order=order, name=name)
+        image = read_image(
+            source, rgb=self.rgb, white=self.white, grey=self.grey, order=order, name=name
+        )
         with errors_of(name):
             self._check(image)
             for step in self.steps:

@@ -22,6 +22,7 @@ from transformers_jax.extras import need
 Image = Num[np.ndarray, "C H W"]
 ORDERS = ("channels_first", "channels_last")
 CHANNELS = (1, 3, 4)
+GREY = ("1", "L", "LA")  # the modes of Pillow for levels of grey, after `eight_bits`
 DEEP = "I;16"  # how the modes of Pillow for 16 bits a pixel begin
 DEEP_FILES = ("PNG", "PPM")  # whose pictures of mode "I" have 16 bits
 
@@ -31,6 +32,7 @@ def read_image(
     *,
     rgb: bool = True,
     white: bool = True,
+    grey: bool = False,
     order: str | None = None,
     name: str = "image",
 ) -> Image:
@@ -42,6 +44,7 @@ def read_image(
             `[C H W]` of 1, 3 or 4 channels.
         rgb: whether the result has the three channels of RGB, whatever came.
         white: whether, with `rgb`, the transparent colour of a file becomes white.
+        grey: whether files in levels of grey have one channel, and not the three of RGB.
         order: "channels_first" or "channels_last" of an array; by default, what its shape says.
         name: what messages call it, where it has no path.
 
@@ -52,9 +55,9 @@ def read_image(
     if isinstance(source, Mapping):
         source, name = _struct(source, name)
     if isinstance(source, (str, os.PathLike)):
-        return _file(Path(source), rgb and white, str(source))
+        return _file(Path(source), rgb and white, grey, str(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _file(io.BytesIO(source), rgb and white, name)
+        return _file(io.BytesIO(source), rgb and white, grey, name)
     if hasattr(source, "getbands"):
         return _pillow(source, rgb, name)
     if hasattr(source, "__array__"):
@@ -73,7 +76,7 @@ def _struct(source: Mapping[str, Any], name: str) -> tuple[Any, str]:
     return (path, name) if content is None else (content, str(path or name))
 
 
-def _file(file: Any, white: bool, name: str) -> Image:
+def _file(file: Any, white: bool, grey: bool, name: str) -> Image:
     need("PIL", "vision", name)
     from PIL import Image as pillow
     from PIL import ImageOps
@@ -82,6 +85,8 @@ def _file(file: Any, white: bool, name: str) -> Image:
         with pillow.open(file) as opened:
             ImageOps.exif_transpose(opened, in_place=True)  # which copies only what it turns
             upright = eight_bits(opened, name)
+            if grey and upright.mode in GREY:
+                return np.asarray(upright.convert("L"))[None]
             upright = upright if upright.mode == "RGB" else upright.convert("RGB")
             if white and upright.info.get("transparency") is not None:  # as one colour of RGB
                 upright = on_white(upright)

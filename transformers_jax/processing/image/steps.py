@@ -126,9 +126,11 @@ class Normalize:
 
     def __call__(self, image: Image) -> Image:
         if len(self.mean) != image.shape[0]:
+            in_rgb = "pass do_convert_rgb=True to load_processor, or a picture in RGB"
+            in_grey = "pass a picture in levels of grey, such as Image.open(file).convert('L')"
             raise ValueError(
                 f"the picture has {image.shape[0]} channels and the model's mean {len(self.mean)}; "
-                "pass do_convert_rgb=True to load_processor, or a picture in RGB"
+                f"{in_grey if len(self.mean) == 1 else in_rgb}"
             )
         mean, std = (np.array(x, np.float32)[:, None, None] for x in (self.mean, self.std))
         made = np.subtract(np.ascontiguousarray(image), mean, dtype=np.float32)
