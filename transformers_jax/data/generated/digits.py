@@ -6,7 +6,8 @@ They are the 1,797 digits of the test set of UCI's "Optical Recognition of Handw
 `digits_by_writer` has the same digits, and a test split by people who wrote none of the others. The
 copy in scikit-learn does not say who wrote which, but its order does: each form begins with 0 to 9
 three times, and goes on with the same digits as the others. The last forms, 382 digits, are the
-test split; of the others one digit in ten is for validation, by its hash.
+test split; of the others one digit in ten is for validation, by its hash. There are fourteen forms
+of thirteen people: that the one who filled in two did so in a row is assumed.
 
 `digits_few` has ten digits of each class to train on, the first by the hash of the picture; what is
 held out is the same.
