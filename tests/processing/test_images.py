@@ -339,7 +339,11 @@ def test_a_damaged_file_is_named(tmp_path):
     [
         (VIT, pictures.floats(8, 9, 3), "rescaled already; pass do_rescale=False"),
         (VIT, pictures.picture(8, 9, 1), "1 channels and the model's mean 3"),
-        (CLIP, pictures.picture(1, 9).astype(float) * 300, "cannot be resized by Pillow"),
+        (
+            {**CLIP, "do_rescale": False},
+            pictures.picture(1, 9).astype(float) * 300,
+            "cannot be resized by Pillow",
+        ),
         (
             {**CLIP, "size": {"max_height": 3, "max_width": 3}},
             pictures.picture(40, 5000),
@@ -350,6 +354,31 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_a_picture_that_does_not_fit_is_refused(config, image, words):
     with pytest.raises(ValueError, match=f"image 0: .*{words}"):
         image_processor(config)([image])
+
+
+SHARES = pictures.floats(20, 24, 3)
+BEYOND = SHARES.copy()
+BEYOND[0, 0, 0] = 1.0001
+
+
+@pytest.mark.parametrize("more", [{}, {"do_resize": False}])
+@pytest.mark.parametrize("backend", ["pil", "torchvision", "tf"])
+def test_floats_that_are_no_levels_are_refused_by_every_backend(backend, more):
+    """One value above 1, or below 0, does not make levels of what is rescaled already."""
+    processor = image_processor({**VIT, **more}, backend=backend)
+    levels = pictures.picture(20, 24).astype(np.float32)
+    for values in (BEYOND, SHARES * 4.5 - 2, levels + 0.5, levels + 300, levels - 256):
+        with pytest.raises(ValueError, match=r"image: floats from .* are not whole levels"):
+            processor.one(values)
+    with pytest.raises(ValueError, match="rescaled already; pass do_rescale=False"):
+        processor.one(SHARES)
+    whole = processor.one(pictures.picture(20, 24))
+    assert np.abs(processor.one(levels) - whole).max() < 0.02  # a level is 2/255
+    rounded = np.rint(levels + 0.3).clip(0, 255)  # as the message says it
+    assert np.array_equal(processor.one(rounded), processor.one(levels))
+    if backend != "pil":  # whose resizing takes levels or shares alone
+        own = image_processor({**VIT, **more, "do_rescale": False}, backend=backend)
+        assert own.one(BEYOND).shape == whole.shape
 
 
 def test_pictures_of_many_sizes_are_padded_where_the_file_says_so():

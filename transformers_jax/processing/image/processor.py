@@ -119,14 +119,23 @@ class ImageProcessor:
         return image
 
     def _check(self, image: Image) -> None:
-        """Refuses fractions between 0 and 1 that would be divided by 255 once more."""
-        if image.dtype == np.uint8 or not self.rescales or image.max() > 1:
+        """Refuses floats that are no levels and would be divided by 255 all the same: what is
+        rescaled or normalised already, and all else that Pillow could not resize either."""
+        if image.dtype == np.uint8 or not self.rescales:
             return
-        if not np.allclose(image, image.astype(int)):
+        least, most = image.min(), image.max()
+        if least >= 0 and most <= 255 and np.allclose(image, image.astype(int)):
+            return
+        if least >= 0 and most <= 1:
             raise ValueError(
-                f"floats from {image.min():.6g} to {image.max():.6g} are rescaled already; pass "
+                f"floats from {least:.6g} to {most:.6g} are rescaled already; pass "
                 "do_rescale=False to load_processor, or levels from 0 to 255"
             )
+        raise ValueError(
+            f"floats from {least:.6g} to {most:.6g} are not whole levels from 0 to 255, which this "
+            "processor rescales; pass do_rescale=False to load_processor where they are rescaled "
+            "already, or np.rint(image).clip(0, 255) where they are levels"
+        )
 
 
 def named(images: Any) -> list[tuple[str, Any]]:
