@@ -147,7 +147,6 @@ def test_a_table_of_which_nothing_can_be_read_fails(vit, ctc, tmp_path, capsys):
 
 
 def test_recordings_of_another_rate_are_resampled_as_the_error_says(ctc, capsys):
-    pytest.importorskip("soxr")
     record("slow.wav", 4000, rate=8000)
     predict = ["predict", ctc, "--input", "slow.wav", "--out", "out.jsonl"]
     line = error_of(capsys, *predict, "--damaged", "skip")  # it is not damaged

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from transformers_jax.data.augment import check_levels
 from transformers_jax.extras import need
 
 Image = UInt8[np.ndarray, "C H W"]
@@ -61,11 +62,7 @@ def warp(
     Raises:
         ValueError: a picture that is neither RGB nor grey, in 8 bits.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
-        raise ValueError(
-            f"the picture is {image.dtype} {list(image.shape)}; an affine map takes uint8 [3 H W] "
-            "or [1 H W], before levels are rescaled"
-        )
+    check_levels(image, "an affine map")
     need("PIL", "vision", "an affine map of pictures")
     from PIL import Image as pillow
 

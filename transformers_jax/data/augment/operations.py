@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from transformers_jax.data.augment import check_levels
 from transformers_jax.extras import need
 from transformers_jax.spelling import nearest
 
@@ -127,11 +128,7 @@ def operate(image: Image, name: str, magnitude: int, sign: int = 1) -> Image:
     Raises:
         ValueError: a picture that is neither RGB nor grey, in 8 bits.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
-        raise ValueError(
-            f"the picture is {image.dtype} {list(image.shape)}; RandAugment takes uint8 [3 H W] "
-            "or [1 H W], before levels are rescaled"
-        )
+    check_levels(image, "RandAugment")
     need("PIL", "vision", "RandAugment")
     from PIL import Image as pillow
 
