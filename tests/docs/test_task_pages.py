@@ -171,6 +171,7 @@ def test_an_error_of_captions_is_in_its_page(tmp_path):
         ("idefics", [{**one, "prompt": "a <image> b"}], {}),
         ("llava", [one, {**one, "image": two[:1]}], {}),
         ("described", [one], {}),
+        ("described", [{**one, "image": two[0], "prompt": "<image> a"}], {}),
         ("llava", [{**one, "caption": "red " * 9}], {"length": 8, "too_long": "error"}),
         (
             "described",
