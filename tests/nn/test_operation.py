@@ -12,6 +12,7 @@ import pytest
 from transformers_jax import CAUSAL, FULL, connect, sequence
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.attention import Attention, AttentionSpec
+from transformers_jax.nn.cache import CacheSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.operation import Op, OpResult, Source
 from transformers_jax.nn.param import bind, initialise, param, params
@@ -151,7 +152,7 @@ def test_each_branch_attends_to_the_source_of_its_name():
     both = stack(x, nodes, sources={"image": image, "text": text}).x
     other = stack(x, nodes, sources={"image": text, "text": image}).x
     assert jnp.abs(both - other).max() > 1e-3
-    cache = stack.init_cache(2, T, jnp.float32, {"image": image, "text": text})
+    cache = stack.init_cache(2, CacheSpec(T, jnp.float32), {"image": image, "text": text})
     np.testing.assert_allclose(stack(x, nodes, cache=cache).x, both, atol=1e-6)
     with pytest.raises(ValueError, match="this stack attends to 'text': it needs those tokens"):
         stack(x, nodes, sources={"image": image})
@@ -175,7 +176,7 @@ def test_two_attentions_of_a_block_have_caches_and_weights_of_their_own():
     whole = stack(x, nodes, collect=frozenset({"weights"}))
     assert len(whole.weights) == 2
     assert not np.allclose(*whole.weights)
-    cache = stack.init_cache(2, T, jnp.float32)
+    cache = stack.init_cache(2, CacheSpec(T, jnp.float32))
     parts = []
     for start in range(T):
         ran = stack(x[:, start : start + 1], sequence(1, start=start), cache=cache)

@@ -11,6 +11,7 @@ from transformers_jax import CAUSAL, FULL, Near, Where, sequence, spec
 from transformers_jax.models.big_bird import Blocks
 from transformers_jax.models.longformer import GlobalTokens
 from transformers_jax.nn.attention import AttentionSpec
+from transformers_jax.nn.cache import CacheSpec
 from transformers_jax.nn.extend import SummaryBlocks
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.layers import restack, unstack
@@ -102,7 +103,7 @@ def test_a_list_of_layers_is_restacked_as_it_was():
 def test_a_cache_of_several_segments_equals_the_whole_row():
     blocks = (block(CAUSAL & Near(left=3)), *(block(CAUSAL), block(CAUSAL & Near(left=2))) * 2)
     stack, x = stack_of(blocks), inputs()
-    cache, parts = stack.init_cache(2, T, jnp.dtype("float32")), []
+    cache, parts = stack.init_cache(2, CacheSpec(T, jnp.dtype("float32"))), []
     step = jax.jit(lambda x, cache: stack(x, sequence(1, start=cache.length), cache=cache)[:2])
     for position in range(T):
         out, cache = step(x[:, position : position + 1], cache)
@@ -160,7 +161,7 @@ def test_relations_add_their_messages():
     assert np.abs(single[1][:, [0, 4]]).max() > 1e-2
     assert not np.abs(single[1][:, 1:4]).any()  # a query without edges receives nothing
     with pytest.raises(ValueError, match="keeps no cache"):
-        both.init_cache(2, T, jnp.dtype("float32"))
+        both.init_cache(2, CacheSpec(T, jnp.dtype("float32")))
 
 
 def test_summaries_are_keys_of_their_own():

@@ -302,8 +302,23 @@ def source_with_cache(cache: Any, inputs: Mapping[str, Any], names: Sequence[str
         )
 
 
-def room(cache: Any, shape: tuple[int, ...]) -> None:
-    """The next tokens fit after those already written."""
+def cache_dtype(dtype: Any) -> Any:
+    """The dtype in which a cache stores keys and values: a floating one, or int8."""
+    try:
+        known = jnp.dtype(dtype)
+    except TypeError:
+        known = None
+    if known is None or (known != jnp.int8 and not jnp.issubdtype(known, jnp.floating)):
+        raise ValueError(
+            f"init_cache: dtype={dtype!r}: keys and values are stored as floating-point numbers "
+            '("float32", "bfloat16") or as "int8" with scales'
+        )
+    return known
+
+
+def room(cache: Any, shape: tuple[int, ...], mask: Any = None) -> None:
+    """The next tokens fit after those already written; where rows have lengths of their own,
+    without the padding that `mask` says."""
     if cache is None:
         return
     if not hasattr(cache, "nodes"):
@@ -319,9 +334,17 @@ def room(cache: Any, shape: tuple[int, ...]) -> None:
             f"the cache holds {cache.size} tokens: {shape[-1]} do not fit; make it with "
             f"init_cache(model, batch, {shape[-1]})"
         )
-    written = readable(cache.length)
-    if written is not None and exceeds(int(written) + shape[-1], cache.size):
+    written, more = readable(cache.length), np.array(shape[-1])
+    if written is not None and np.ndim(written):
+        real = None if mask is None else readable(mask)
+        if mask is not None and real is None:
+            return
+        more = more if real is None else (np.asarray(real) > 0).sum(-1)
+    if written is not None and exceeds(int((written + more).max()), cache.size):
+        row = int(np.argmax(written + more))
+        flat = lambda n: int(np.broadcast_to(n, np.shape(cache.length)).flat[row])
+        written, more = flat(written), flat(more)
         raise ValueError(
-            f"the cache holds {cache.size} tokens and {written} are written: {shape[-1]} more do "
-            f"not fit; make it with init_cache(model, batch, {int(written) + shape[-1]})"
+            f"the cache holds {cache.size} tokens and {written} are written: {more} more do "
+            f"not fit; make it with init_cache(model, batch, {written + more})"
         )

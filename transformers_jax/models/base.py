@@ -247,9 +247,10 @@ class Model(nnx.Module):
         """How the tokens are read that the model continues."""
         return Reading()
 
-    def begin(self, batch: int, length: int, source: Mapping[str, Any]) -> Any:
+    def begin(self, batch: int, length: int, source: Mapping[str, Any], **options: Any) -> Any:
         """An empty cache for `length` tokens of `batch` rows; `source` are the arguments of an
-        encoder, or its output (`encoder_outputs`), which are read once."""
+        encoder, or its output (`encoder_outputs`), which are read once; `options` are those of
+        `init_cache`."""
         raise NotImplementedError(f"{type(self).__name__} continues no text")
 
     def advance(
@@ -337,14 +338,22 @@ def functional(model: Model) -> tuple[Callable[..., Output], Params]:
     return apply, values
 
 
-def init_cache(model: Model, batch: int, length: int, **source: Any) -> Cache:
+def init_cache(model: Model, batch: int, length: int, **options: Any) -> Cache:
     """An empty cache of `length` tokens for `batch` rows: pass it as `cache=`, take `out.cache`.
 
     An encoder-decoder needs `encoder_outputs=model.encode(...)` and, if the source is padded, its
     `attention_mask`; keys of cross-attention are computed here, once.
+
+    With `per_row=True` each row has a length of its own: padding, which stands behind the tokens of
+    a call, is not written, `cache.rewind(lengths)` takes tokens back (in layers with a window at
+    most `spare=` of them) and `cache.put(rows, other)` replaces rows. `dtype="int8"` stores keys
+    and values in a quarter of the memory of float32, with a scale for each token and head; the
+    error of a number is at most 1/254 of the largest one of its vector.
     """
     check_model(model, "init_cache")
     for name, size in (("batch", batch), ("length", length)):
         if not isinstance(size, (int, np.integer)) or size < 1:
             raise ValueError(f"init_cache: {name}={size!r}: expected a whole number, at least 1")
-    return model.init_cache(batch, length, **source)
+    if not isinstance(spare := options.get("spare", 0), (int, np.integer)) or spare < 0:
+        raise ValueError(f"init_cache: spare={spare!r}: expected a whole number, at least 0")
+    return model.init_cache(batch, length, **options)

@@ -284,8 +284,8 @@ class RecurrentTranslator(Translates):
         """The states of the source, of its ids and `attention_mask`."""
         return self.call("encoder_forward", input_ids=input_ids, **inputs)
 
-    def begin(self, batch, length, source):
-        return cache_of_source(self, batch, length, source)
+    def begin(self, batch, length, source, **options):
+        return cache_of_source(self, batch, length, source, **options)
 
     def advance(self, ids, columns, cache, **arguments):
         out = self(decoder_input_ids=ids, cache=cache, **arguments)

@@ -204,7 +204,7 @@ class Relation(Op):
         k, v = (k, v) if prefix is None else with_prefix(k, v, prefix, edges.q)
         if cache is None:
             return k, v, None
-        k, v, cache = cache.extend(k, v, edges.q.tag("index")[0, 0])
+        k, v, cache = cache.extend(k, v, edges.q)
         return k.astype(tokens.dtype), v.astype(tokens.dtype), cache
 
     def _rotated(self, x: Array, rotation: tuple[Array, Array] | None) -> Array:

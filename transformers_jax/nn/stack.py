@@ -24,7 +24,7 @@ from transformers_jax.arrays import Array, Float, Key, check_counted
 from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
 from transformers_jax.nn.block import Block
-from transformers_jax.nn.cache import Cache, CacheEntry, KeyValues, empty_cache
+from transformers_jax.nn.cache import Cache, CacheEntry, CacheSpec, KeyValues, empty_cache
 from transformers_jax.nn.extend import extended
 from transformers_jax.nn.layers import layer_of
 from transformers_jax.nn.noise import dropout, numbered_key, split_key
@@ -320,15 +320,14 @@ class Stack(nnx.Module):
     def init_cache(
         self,
         batch: int,
-        size: int,
-        dtype: jnp.dtype,
+        made_for: CacheSpec,
         sources: Mapping[str, Source] = NO_SOURCES,
     ) -> Cache:
-        """An empty cache for `size` tokens; cross-attention's keys are computed here, once."""
+        """An empty cache of so many rows; cross-attention's keys are computed here, once."""
         self._check_sources(sources)
         stacked = self.execution.layers != "list"
         entries = self._cache_entries(stacked)
-        return empty_cache(entries, batch, size, dtype, sources, stacked=stacked)
+        return empty_cache(entries, batch, made_for, sources, stacked=stacked)
 
     def _cache_entries(self, stacked: bool) -> Iterator[CacheEntry]:
         """What a cache holds: an entry per slot, its leaves stacked, or one per step."""

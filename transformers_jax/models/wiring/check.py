@@ -112,7 +112,7 @@ def _check_single(
             keys = rows[1] if inputs.get("cache") is None else None
             sides = dict.fromkeys(pairs, (rows[1], keys))
             checks.pairs(pairs, masks, rows[0], sides, tower.stack.spec.features)
-        checks.room(inputs.get("cache"), shape)
+        checks.room(inputs.get("cache"), shape, inputs.get(f"{tower.prefix}attention_mask"))
         if network.head is not None:
             network.head.check(inputs, shape)
 
@@ -166,7 +166,7 @@ def _check_target(
     prefix, embed, source = tower.prefix, tower.embed, shapes.get(str(tower.source), ())
     raw = prefix + embed.raw[0]
     if name in shapes:
-        checks.room(inputs.get("cache"), shapes[name])
+        checks.room(inputs.get("cache"), shapes[name], inputs.get(f"{prefix}attention_mask"))
     elif network.shift is None:
         raise ValueError(f"give {' or '.join(prefix + argument for argument in embed.raw)}")
     shape, like = source, "the input"

@@ -17,7 +17,7 @@ from transformers_jax.models.output import Output
 from transformers_jax.models.reading import WRITERS, Reading
 from transformers_jax.models.wiring.tower import Tower
 from transformers_jax.models.wiring.wire import Wire, side_by_side, upstream
-from transformers_jax.nn.cache import Cache
+from transformers_jax.nn.cache import Cache, CacheSpec
 from transformers_jax.nn.operation import Source
 
 
@@ -101,11 +101,11 @@ class Decoding(Model):
         """The towers whose raw input is text."""
         return [name for name, tower in self.towers.items() if tower.embed.vocabulary]
 
-    def begin(self, batch, length, source):
+    def begin(self, batch, length, source, **options):
         name = self.wires[-1].source
         if name is None:
-            return self.init_cache(batch, length)
-        return cache_of_source(self, batch, length, source, f"{name}_outputs")
+            return self.init_cache(batch, length, **options)
+        return cache_of_source(self, batch, length, source, f"{name}_outputs", **options)
 
     def advance(self, ids, columns, cache, **arguments):
         prefix, tags = self.last.prefix, dict(columns.tags)
@@ -129,6 +129,10 @@ class Decoding(Model):
         encoder_outputs: Output | None = None,
         attention_mask: Array | None = None,
         tags: Mapping[str, Array] | None = None,
+        *,
+        dtype: Any = None,
+        per_row: bool = False,
+        spare: int = 0,
     ) -> Cache:
         """An empty cache for `length` tokens; the keys and values of a source are computed once."""
         stack, source = self.last.stack, self.wires[-1].source
@@ -137,8 +141,15 @@ class Decoding(Model):
                 f"{self.plan.config.model_type} reads no text, and keeps no cache of it"
             )
         awaited = self.last.in_front
+        if per_row and awaited:
+            raise ValueError(
+                "a model with virtual tokens (prompt or prefix tuning) keeps no cache whose rows "
+                "have lengths of their own: per_row=False"
+            )
+        stored = self.dtype if dtype is None else checks.cache_dtype(dtype)
+        made_for = CacheSpec(length + awaited, stored, per_row, spare)
         if source is None:
-            cache = stack.init_cache(batch, length + awaited, self.dtype)
+            cache = stack.init_cache(batch, made_for)
             return replace(cache, awaited=awaited)
         before = self.towers[source]
         checks.encoded(encoder_outputs, before.width)
@@ -151,7 +162,7 @@ class Decoding(Model):
             before.check_source_mask("attention_mask", attention_mask, of_input, "encoder_outputs")
         checks.tags("tags", tags, stack.masks("cross"), of_input)
         sources = {source: self.as_source(source, encoder_outputs, batch, attention_mask, tags)}
-        cache = stack.init_cache(batch, length + awaited, self.dtype, sources)
+        cache = stack.init_cache(batch, made_for, sources)
         return replace(cache, awaited=awaited)
 
 
@@ -163,7 +174,12 @@ def positions_of(tower: Tower, config: FamilyConfig) -> int | None:
 
 
 def cache_of_source(
-    model: Any, batch: int, length: int, source: Mapping[str, Any], outputs: str = "encoder_outputs"
+    model: Any,
+    batch: int,
+    length: int,
+    source: Mapping[str, Any],
+    outputs: str = "encoder_outputs",
+    **options: Any,
 ) -> Any:
     """The empty cache of an encoder-decoder, of the arguments of its encoder or of its output,
     which has the name `outputs` among them."""
@@ -172,4 +188,4 @@ def cache_of_source(
     shared = {name: inputs[name] for name in ("attention_mask", "tags") if name in inputs}
     if encoded is None:
         encoded = model.call(f"{outputs.removesuffix('_outputs')}_forward", **inputs)
-    return model.init_cache(batch, length, encoder_outputs=encoded, **shared)
+    return model.init_cache(batch, length, encoder_outputs=encoded, **shared, **options)

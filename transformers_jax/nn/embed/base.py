@@ -127,7 +127,7 @@ def nodes_of(
 ) -> Nodes:
     """The nodes of a row of tokens, or of the next tokens of a cache."""
     tags = {name: _array(tag).astype(np.int32) for name, tag in (tags or {}).items()}
-    start = 0 if cache is None else cache.length
+    start = 0 if cache is None else cache.start
     valid = None if attention_mask is None else _array(attention_mask) > 0
     return sequence(length, start=start, valid=valid, tags=tags)
 

@@ -17,14 +17,16 @@ def unpadded(mask: Any, shape: tuple[int, int], cache: Cache | None) -> dict[str
         return {}
     real = jnp.ones(shape, jnp.int32) if mask is None else (jnp.asarray(mask) > 0).astype("int32")
     before: Any = 0
-    if cache is not None and (valid := cache.nodes[str(cache.size)].valid) is not None:
-        before = valid.sum(1, keepdims=True)
+    if cache is not None:  # rings have forgotten the first tokens, but not the last
+        nodes = next(iter(cache.nodes.values()))
+        last = jnp.where(jnp.asarray(nodes.valid), nodes.tags["position"], -1)
+        before = last.max(axis=1, keepdims=True) + 1
     count = jnp.cumsum(real, axis=1) + before
     return {"position": (count * real - 1).astype(jnp.int32)}
 
 
 def among_real(
-    ids: Int[Array, "B T"], padding: int, start: Int[Array, ""] | int
+    ids: Int[Array, "B T"], padding: int, start: Int[Array, ""] | Int[Array, "B 1"] | int
 ) -> Int[Array, "B T"]:
     """The positions of tokens, counted without those of the id `padding`, which are at -1; `start`
     came before."""

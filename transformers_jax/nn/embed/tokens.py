@@ -230,7 +230,7 @@ class TokenEmbedder(Embedder):
         if position_ids is not None:
             tags = {**tags, "position": jnp.asarray(position_ids) - self.spec.offset}
         elif "position" not in tags and self.spec.padding is not None and ids is not None:
-            start = 0 if cache is None else cache.length
+            start = 0 if cache is None else cache.start
             return {**tags, "position": among_real(ids, self.spec.padding, start)}
         else:
             before += self.spec.offset
