@@ -344,11 +344,7 @@ def init_cache(model: Model, batch: int, length: int, **options: Any) -> Cache:
     An encoder-decoder needs `encoder_outputs=model.encode(...)` and, if the source is padded, its
     `attention_mask`; keys of cross-attention are computed here, once.
 
-    With `per_row=True` each row has a length of its own: padding, which stands behind the tokens of
-    a call, is not written, `cache.rewind(lengths)` takes tokens back (in layers with a window at
-    most `spare=` of them) and `cache.put(rows, other)` replaces rows. `dtype="int8"` stores keys
-    and values in a quarter of the memory of float32, with a scale for each token and head; the
-    error of a number is at most 1/254 of the largest one of its vector.
+    Further options are those of `nn.cache.CacheSpec`: `dtype`, `per_row`, `spare`.
     """
     check_model(model, "init_cache")
     for name, size in (("batch", batch), ("length", length)):

@@ -31,8 +31,11 @@ class CacheSpec:
 
     Attributes:
         size: the tokens that a row holds.
-        dtype: of keys and values; int8 stores them with a scale for each token and head.
-        per_row: whether each row has a length of its own.
+        dtype: of keys and values. int8 has a quarter of the memory of float32, with a scale for
+            each token and head: a number is wrong by at most 1/254 of the largest of its vector.
+        per_row: whether each row has a length of its own. Padding, which stands behind the tokens
+            of a call, is then not written; `Cache.rewind` takes tokens back, `Cache.put` replaces
+            rows.
         spare: how many of the last tokens `Cache.rewind` may take back in layers with a window,
             whose rings have so many slots more.
     """
