@@ -344,12 +344,10 @@ def init_cache(model: Model, batch: int, length: int, **options: Any) -> Cache:
     An encoder-decoder needs `encoder_outputs=model.encode(...)` and, if the source is padded, its
     `attention_mask`; keys of cross-attention are computed here, once.
 
-    Further options are those of `nn.cache.CacheSpec`: `dtype`, `per_row`, `spare`.
+    Further options: `dtype`, `per_row`, `spare` (`nn.cache.CacheSpec`).
     """
     check_model(model, "init_cache")
     for name, size in (("batch", batch), ("length", length)):
         if not isinstance(size, (int, np.integer)) or size < 1:
             raise ValueError(f"init_cache: {name}={size!r}: expected a whole number, at least 1")
-    if not isinstance(spare := options.get("spare", 0), (int, np.integer)) or spare < 0:
-        raise ValueError(f"init_cache: spare={spare!r}: expected a whole number, at least 0")
     return model.init_cache(batch, length, **options)

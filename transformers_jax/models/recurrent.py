@@ -31,9 +31,9 @@ from transformers_jax.models.torch_modules import Translates
 from transformers_jax.models.wiring import ShiftRight
 from transformers_jax.models.wiring.decoding import cache_of_source
 from transformers_jax.nn.attention import Attention, AttentionSpec
-from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.embed import EmbedSpec, TokenEmbedder, nodes_of
 from transformers_jax.nn.head import HeadInputs, LanguageModel, Square
+from transformers_jax.nn.key_values import KeyValues
 from transformers_jax.nn.recurrent import BothWays, Gru
 
 

@@ -19,9 +19,9 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import FULL, Edges, Mask, Nodes
 from transformers_jax.nn.attend import attend, reference
-from transformers_jax.nn.cache import KeyValues
 from transformers_jax.nn.embed.virtual import with_prefix
 from transformers_jax.nn.extend import Summaries
+from transformers_jax.nn.key_values import KeyValues
 from transformers_jax.nn.noise import numbered_key
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Op, OpResult

@@ -7,7 +7,7 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
-from transformers_jax.nn.cache import KeyValues
+from transformers_jax.nn.key_values import KeyValues
 from transformers_jax.nn.noise import drop_path, dropout, numbered_key, split_key
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, OpResult

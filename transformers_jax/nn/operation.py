@@ -11,7 +11,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import Edges, Mask, Nodes
-from transformers_jax.nn.cache import KeyValues
+from transformers_jax.nn.key_values import KeyValues
 
 
 class Source(NamedTuple):

@@ -24,8 +24,9 @@ from transformers_jax.arrays import Array, Float, Key, check_counted
 from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
 from transformers_jax.nn.block import Block
-from transformers_jax.nn.cache import Cache, CacheEntry, CacheSpec, KeyValues, empty_cache
+from transformers_jax.nn.cache import Cache, CacheEntry, CacheSpec, empty_cache
 from transformers_jax.nn.extend import extended
+from transformers_jax.nn.key_values import KeyValues
 from transformers_jax.nn.layers import layer_of
 from transformers_jax.nn.noise import dropout, numbered_key, split_key
 from transformers_jax.nn.norm import Norm
