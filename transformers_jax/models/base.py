@@ -249,8 +249,7 @@ class Model(nnx.Module):
 
     def begin(self, batch: int, length: int, source: Mapping[str, Any], **options: Any) -> Any:
         """An empty cache for `length` tokens of `batch` rows; `source` are the arguments of an
-        encoder, or its output (`encoder_outputs`), which are read once; `options` are those of
-        `init_cache`."""
+        encoder, or its output (`encoder_outputs`); `options` are those of `init_cache`."""
         raise NotImplementedError(f"{type(self).__name__} continues no text")
 
     def advance(
@@ -342,9 +341,8 @@ def init_cache(model: Model, batch: int, length: int, **options: Any) -> Cache:
     """An empty cache of `length` tokens for `batch` rows: pass it as `cache=`, take `out.cache`.
 
     An encoder-decoder needs `encoder_outputs=model.encode(...)` and, if the source is padded, its
-    `attention_mask`; keys of cross-attention are computed here, once.
-
-    Further options: `dtype`, `per_row`, `spare` (`nn.cache.CacheSpec`).
+    `attention_mask`; keys of cross-attention are computed here, once. `dtype`, `per_row` and
+    `spare` are fields of `nn.cache.CacheSpec`.
     """
     check_model(model, "init_cache")
     for name, size in (("batch", batch), ("length", length)):
