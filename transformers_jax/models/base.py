@@ -340,9 +340,8 @@ def functional(model: Model) -> tuple[Callable[..., Output], Params]:
 def init_cache(model: Model, batch: int, length: int, **options: Any) -> Cache:
     """An empty cache of `length` tokens for `batch` rows: pass it as `cache=`, take `out.cache`.
 
-    An encoder-decoder needs `encoder_outputs=model.encode(...)` and, if the source is padded, its
-    `attention_mask`; keys of cross-attention are computed here, once. `dtype`, `per_row` and
-    `spare` are fields of `nn.cache.CacheSpec`.
+    An encoder-decoder needs `encoder_outputs=model.encode(...)` and, of a padded source, its
+    `attention_mask`. `dtype`, `per_row` and `spare` are fields of `nn.cache.CacheSpec`.
     """
     check_model(model, "init_cache")
     for name, size in (("batch", batch), ("length", length)):
