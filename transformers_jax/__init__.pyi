@@ -138,6 +138,7 @@ from .models.longt5 import LongT5Config as LongT5Config
 from .models.m2m_100 import M2M100Config as M2M100Config
 from .models.marian import MarianConfig as MarianConfig
 from .models.mbart import MBartConfig as MBartConfig
+from .models.mistral import MistralConfig as MistralConfig
 from .models.modernbert import ModernBertConfig as ModernBertConfig
 from .models.mpnet import MPNetConfig as MPNetConfig
 from .models.mt5 import MT5Config as MT5Config
@@ -146,6 +147,7 @@ from .models.output import Output as Output
 from .models.opt import OPTConfig as OPTConfig
 from .models.paligemma import PaliGemmaConfig as PaliGemmaConfig
 from .models.pegasus import PegasusConfig as PegasusConfig
+from .models.qwen2 import Qwen2Config as Qwen2Config
 from .models.recurrent import RecurrentConfig as RecurrentConfig
 from .models.resnet import ResNetConfig as ResNetConfig
 from .models.roberta import RobertaConfig as RobertaConfig

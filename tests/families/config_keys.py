@@ -209,6 +209,7 @@ READ_WITH_A_DEFAULT = {  # `getattr(config, name, default)` in the modelling cod
     "deberta-v2": """embedding_size attention_head_size cls_dropout position_buckets norm_rel_ebd
         share_att_key conv_kernel_size conv_act conv_groups""",
     "electra": "summary_first_dropout",
+    "qwen2": "head_dim",
     "roformer": """summary_type summary_use_proj summary_activation summary_first_dropout
         summary_last_dropout""",
 }

@@ -37,6 +37,7 @@ CHOSEN = (
     *("wav2vec2-pretraining", "wav2vec2-adapted", "wav2vec2-xvector", "hubert-ctc"),
     *("ast-classify", "speech-encoder-decoder"),
     *("gemma", "llava", "idefics-intervals", "opt", "paligemma", "blip-2"),
+    *("mistral", "qwen2"),
     *(
         "swin-classify",
         "swinv2-classify",

@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import transformers_jax as tj
+from tests.laws.families.conftest import LATE
 from transformers_jax.models import FAMILIES, MODULES
 
 HERE = Path(__file__).parent
@@ -97,7 +98,20 @@ def errors(fixture, tmp_path):
     return differences
 
 
-@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.stem)
+def family_of(fixture):
+    """The family of a fixture, or the module."""
+    config = json.loads((CASES / fixture.stem / "config.json").read_text())
+    return config.get("module", config.get("model_type"))
+
+
+def quick_and_slow():
+    """The fixtures, of which those are slow whose families are built of the code of others."""
+    for path in FIXTURES:
+        marks = [pytest.mark.slow] if family_of(path) in LATE else []
+        yield pytest.param(path, id=path.stem, marks=marks)
+
+
+@pytest.mark.parametrize("fixture", [*quick_and_slow()])
 def test_one_step_of_training_is_that_of_pytorch(fixture, tmp_path):
     differences = errors(fixture, tmp_path)
     assert differences["loss"][0] <= 1e-5
@@ -111,8 +125,7 @@ def narrow(array):
 
 
 def test_every_family_has_a_fixture():
-    configs = [json.loads((CASES / path.stem / "config.json").read_text()) for path in FIXTURES]
-    families = {config.get("module", config.get("model_type")) for config in configs}
+    families = {family_of(path) for path in FIXTURES}
     without_loss = {"torch.nn.Transformer", "torch.nn.MultiheadAttention"}
     towers = ("text_model", "vision_model")  # which compare nothing by themselves
     pairs = ("blip", "clip", "siglip", "siglip2")

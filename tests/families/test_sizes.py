@@ -414,6 +414,23 @@ SIZES = {  # name: (what config.json says, head, count)
     ),
 }
 
+SIZES |= {  # decoders like Llama
+    "mistral-7b": ({"model_type": "mistral"}, "causal_lm", 7_241_732_096),
+    "qwen2.5-0.5b": (
+        {
+            "model_type": "qwen2",
+            "hidden_size": 896,
+            "intermediate_size": 4864,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 14,
+            "num_key_value_heads": 2,
+            "tie_word_embeddings": True,
+        },
+        "causal_lm",
+        494_032_768,
+    ),
+}
+
 
 @pytest.mark.parametrize("name", SIZES)
 def test_a_model_has_as_many_parameters_as_in_pytorch(name):

@@ -269,7 +269,7 @@ class IdeficsConfig(CompositeConfig):
     def backbone(self) -> str:
         """The rows of the words' tower."""
         more = "embed_tokens.additional_embedding.weight | embed.added\n"
-        return more + self.decoder.backbone()
+        return more + self.decoder.ROWS
 
     def gates(self) -> str:
         """The rows of the gated layers, which are all in the first slot."""

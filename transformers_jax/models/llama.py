@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.graph import CAUSAL, with_own
+from transformers_jax.graph import CAUSAL, Mask, with_own
 from transformers_jax.hub.table import Tying
 from transformers_jax.models.config import Frozen
 from transformers_jax.models.shared.blocks import BIASES, block
@@ -17,7 +17,9 @@ from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import EmbedSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
-from transformers_jax.spec import Initial, RMSNorm, StackSpec
+from transformers_jax.spec import Block, Initial, OpSpec, RMSNorm, Rotary, StackSpec
+
+L = "layers.{i}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,14 @@ class LlamaConfig(OneTower):
     PREFIXES = {"question_answering": "transformer."}  # Hugging Face's name in this one class
     IGNORE = ("*.rotary_emb.inv_freq",)
     TIES = (Tying("model.embed_tokens.weight", "lm_head.weight"),)
+    ROWS = f"""
+embed_tokens.weight | embed.table
+{norm(f"{L}.input_layernorm", f"{S}.self_norm")}
+{attention(f"{L}.self_attn", f"{S}.self", "q_proj k_proj v_proj o_proj")}
+{norm(f"{L}.post_attention_layernorm", f"{S}.ffn_norm")}
+{feed_forward(f"{L}.mlp", f"{S}.ffn", "gate_proj up_proj down_proj")}
+{norm("norm", "stack.norm")}
+"""
     HEADS = heads_of("Llama", "none", "causal_lm", *LABELLING)
 
     vocab_size: int = 32000
@@ -71,22 +81,40 @@ class LlamaConfig(OneTower):
 
     def spec(self, mask=None):
         """Pre-norm blocks of causal rotary attention (grouped heads) and a gated MLP."""
-        # transformers' Llama rotates whole heads, whatever the factor says
-        rope = {k: v for k, v in self.rope_parameters.items() if k != "partial_rotary_factor"}
-        own = AttentionSpec(
+        blocks = tuple(self.block(number, mask) for number in range(self.num_hidden_layers))
+        return StackSpec(self.hidden_size, blocks, self.norm, initial=self.initial)
+
+    def block(self, number: int, mask) -> Block:
+        """What a layer does."""
+        return block(self.attends(number, mask), self.computes(number), self.norm)
+
+    def attends(self, number: int, mask) -> AttentionSpec:
+        """The attention of a layer."""
+        return AttentionSpec(
             heads=self.num_attention_heads,
             kv=self.head_dim or self.head_width("hidden_size", "num_attention_heads"),
             kv_heads=self.num_key_value_heads,
-            mask=with_own(mask, CAUSAL),
-            rotary=rotary(rope, self.max_position_embeddings),
+            mask=with_own(mask, self.sees(number)),
+            rotary=self.rotates(number),
             bias=BIASES if self.attention_bias else (),
             dropout=self.attention_dropout,
         )
-        ffn = FeedForwardSpec(
+
+    def sees(self, number: int) -> Mask:
+        """Which tokens each token of a layer attends to."""
+        return CAUSAL
+
+    def rotates(self, number: int) -> Rotary | None:
+        """The rotation of queries and keys in a layer."""
+        # transformers' Llama rotates whole heads, whatever the factor says
+        rope = {k: v for k, v in self.rope_parameters.items() if k != "partial_rotary_factor"}
+        return rotary(rope, self.max_position_embeddings)
+
+    def computes(self, number: int) -> OpSpec:
+        """What a layer does with each token by itself."""
+        return FeedForwardSpec(
             self.intermediate_size, self.hidden_act, gated=True, bias=self.mlp_bias
         )
-        blocks = (block(own, ffn, self.norm),) * self.num_hidden_layers
-        return StackSpec(self.hidden_size, blocks, self.norm, initial=self.initial)
 
     def embed(self):
         """Words without positions."""
@@ -98,17 +126,3 @@ class LlamaConfig(OneTower):
 
     def head_rows(self, head, tied):
         return decoder_rows("score").get(head, "")
-
-    def backbone(self):
-        return f"""
-embed_tokens.weight | embed.table
-{norm(f"{L}.input_layernorm", f"{S}.self_norm", bias=False)}
-{attention(f"{L}.self_attn", f"{S}.self", PROJECTIONS, self.attention_bias)}
-{norm(f"{L}.post_attention_layernorm", f"{S}.ffn_norm", bias=False)}
-{feed_forward(f"{L}.mlp", f"{S}.ffn", "gate_proj up_proj down_proj", self.mlp_bias)}
-{norm("norm", "stack.norm", bias=False)}
-"""
-
-
-L = "layers.{i}"
-PROJECTIONS = "q_proj k_proj v_proj o_proj"

@@ -87,6 +87,10 @@ CONFIGS = {
         attention_window=6,
     ),
     "llama": lambda: tj.LlamaConfig(**LLAMA),
+    "mistral": lambda: tj.MistralConfig(**LLAMA, sliding_window=4),
+    "qwen2": lambda: tj.Qwen2Config(
+        **LLAMA, sliding_window=4, layer_types=("sliding_attention", "full_attention")
+    ),
     "opt": lambda: tj.OPTConfig(
         vocab_size=53,
         hidden_size=20,
@@ -363,6 +367,9 @@ KIN = {  # families whose networks are those of another, at other values (test_f
     "mt5": "t5",
     "xlm-roberta": "roberta",
 }
+LATE = (  # families built of the code of others, whose laws are in the slow matrix
+    *("mistral", "qwen2"),  # of Llama's
+)
 HEADS = {
     "albert": "masked_lm",
     "bart": "seq2seq_lm",
@@ -378,6 +385,7 @@ HEADS = {
     "gpt2": "causal_lm",
     "led": "seq2seq_lm",
     "llama": "causal_lm",
+    **dict.fromkeys(("mistral", "qwen2"), "causal_lm"),
     "opt": "causal_lm",
     "blenderbot": "seq2seq_lm",
     "blenderbot_small": "seq2seq_lm",
@@ -400,6 +408,12 @@ HEADS = {
 
 DECODERS = [family for family, head in HEADS.items() if head == "causal_lm"]
 ENCODER_DECODERS = [family for family, head in HEADS.items() if head == "seq2seq_lm"]
+
+
+def quick(families, late=LATE):
+    """The families as parameters of a test, which is slow for the `late` ones."""
+    slow = lambda family: [pytest.mark.slow] if family in late else []
+    return [pytest.param(family, marks=slow(family)) for family in families]
 
 
 @functools.lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
-from tests.laws.families.conftest import DECODERS, ENCODER_DECODERS
+from tests.laws.families.conftest import DECODERS, ENCODER_DECODERS, quick
 from transformers_jax import CAUSAL, Near
 
 CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
@@ -29,7 +29,7 @@ def decode(model, ids, length, mask=None, positions=None, **source):
     return np.concatenate(logits, axis=1), cache
 
 
-@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("family", quick(DECODERS))
 def test_chunks_and_steps_are_the_forward(family, tiny, ids):
     model = tiny(family)
     mask = np.ones(ids.shape, np.int32)

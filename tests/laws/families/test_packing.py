@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
-from tests.laws.families.conftest import CONFIGS, HEADS
+from tests.laws.families.conftest import CONFIGS, HEADS, LATE, quick
 from transformers_jax import CAUSAL, FULL, OWN, Same
 
 CLOSE = dict(rtol=1e-5, atol=1e-6)  # float32, other orders of summation
@@ -20,11 +20,11 @@ BOTH = {"encoder": SAME, "decoder": CAUSAL & SAME, "cross": SAME}
 USUAL = {"causal_lm": CAUSAL & SAME, "seq2seq_lm": BOTH}
 MASKS = {family: USUAL.get(HEADS[family], SAME) for family in CONFIGS}
 OWN_MASKS = ("big_bird", "deberta", "deberta_v2", "longformer", "modernbert")
-MASKS |= dict.fromkeys(OWN_MASKS, OWN & SAME)
+MASKS |= dict.fromkeys((*OWN_MASKS, *LATE), OWN & SAME)
 MASKS |= {family: {**BOTH, "encoder": OWN & SAME} for family in ("led", "longt5")}
 SOURCE, TARGET = (5, 8), (4, 6)
 ALIKE = (6, 6), (4, 4)  # one program less, where no block is numbered from the ends of a row
-LATE = ("blenderbot", "blenderbot_small", "m2m_100", "marian", "pegasus")  # as BART, slow tests
+AS_BART = ("blenderbot", "blenderbot_small", "m2m_100", "marian", "pegasus")  # slow tests
 BLOCKS = ("big_bird", "led", "longformer", "longt5", "modernbert")
 
 
@@ -88,10 +88,7 @@ def run(model, batches):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
 
 
-@pytest.mark.parametrize(
-    "family",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in LATE else []) for name in MASKS],
-)
+@pytest.mark.parametrize("family", quick(MASKS, (*LATE, *AS_BART)))
 def test_a_packed_row_equals_its_separate_documents(family, tiny):
     packed, plain = tiny(family, mask=MASKS[family]), tiny(family)
     alike = family not in BLOCKS
