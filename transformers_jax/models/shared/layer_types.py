@@ -21,7 +21,7 @@ def both_ways(window: int | None) -> Mask:
 
 
 def repeated(depth: int, every: int) -> tuple[str, ...]:
-    """The types of layers of which each `every`-th attends to every token, the others to windows."""
+    """The types of layers: each `every`-th attends to every token, the others to a window."""
     return tuple(WINDOW if (n + 1) % every else EVERY for n in range(depth))
 
 
