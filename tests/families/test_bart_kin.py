@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import transformers_jax as tj
-from transformers_jax.generation.processors import renormalise
+from transformers_jax.generation.processors.values import LogitNormalization
 from transformers_jax.graph import sequence
 from transformers_jax.models import config_class
 from transformers_jax.models.base import Plan
@@ -247,7 +247,9 @@ def test_layerdrop_leaves_out_whole_layers_and_only_with_a_key():
 
 def test_what_is_left_after_a_ban_is_a_distribution_again():
     scores = jnp.log(jnp.array([[0.5, 0.25, 0.25]])).at[0, 0].set(-1e30)
-    np.testing.assert_allclose(jnp.exp(renormalise(None, scores)), [[0.0, 0.5, 0.5]], atol=1e-6)
+    np.testing.assert_allclose(
+        jnp.exp(LogitNormalization().process(None, scores)), [[0.0, 0.5, 0.5]], atol=1e-6
+    )
 
 
 HUB = {  # what files of the hub hold besides the fields

@@ -10,7 +10,8 @@ import pytest
 import transformers_jax as tj
 from tests.generation.markov import Markov, MarkovConfig
 from transformers_jax.generation import generate
-from transformers_jax.generation.options import Options, resolve, split_traced
+from transformers_jax.generation.options import Options, of_search, resolve
+from transformers_jax.generation.processors.build import Setting, build
 from transformers_jax.models.encoder_decoder import EncoderDecoderConfig
 from transformers_jax.pretrained import generation_settings
 
@@ -61,12 +62,16 @@ def test_an_explicit_length_beats_the_other_length_of_the_file():
 def test_numbers_do_not_select_the_program():
     one = resolve({"do_sample": True, "temperature": 0.5, "max_new_tokens": 3}, None, {}, CONFIG)
     two = resolve({"do_sample": True, "temperature": 0.7, "max_new_tokens": 9}, None, {}, CONFIG)
-    assert split_traced(one)[0] == split_traced(two)[0]
+    assert of_search(one) == of_search(two)
     assert hash(one) != hash(two)
-    assert split_traced(one)[1] == {"temperature": 0.5}
+    structure = lambda options: jax.tree.structure(
+        build(options, Setting(np.int32(1), np.int32(9)))
+    )
+    assert structure(one) == structure(two)
     greedy = resolve({}, None, {}, CONFIG)
-    assert split_traced(greedy)[1] == {}
-    assert split_traced(greedy)[0] != split_traced(one)[0]
+    assert build(greedy, Setting(np.int32(1), np.int32(9))) == ()
+    assert of_search(greedy) != of_search(one)
+    assert structure(greedy) != structure(one)
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_name():
@@ -81,10 +86,10 @@ def test_an_unknown_option_is_refused_with_the_nearest_name():
 
 
 def test_an_unsupported_option_is_refused_wherever_it_is_set():
-    for arguments, file in [({"typical_p": 0.9}, {}), ({}, {"typical_p": 0.9})]:
-        with pytest.raises(ValueError, match=r"typical_p=0.9.*typical_p=None"):
+    for arguments, file in [({"penalty_alpha": 0.9}, {}), ({}, {"penalty_alpha": 0.9})]:
+        with pytest.raises(ValueError, match=r"penalty_alpha=0.9.*penalty_alpha=None"):
             resolve(arguments, None, file, CONFIG)
-    assert resolve({"typical_p": None}, None, {"typical_p": 0.9}, CONFIG) == Options(
+    assert resolve({"penalty_alpha": None}, None, {"penalty_alpha": 0.9}, CONFIG) == Options(
         eos_token_id=(3,), pad_token_id=3, bos_token_id=1, top_k=None
     )
 

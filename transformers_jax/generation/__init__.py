@@ -1,13 +1,15 @@
 """Text generation: `generate`, with Hugging Face's names and semantics.
 
 options.py     the options, their defaults, who decides
+ranges.py      what their values may be
 padding.py     ids and their padding
 source.py      the inputs of an encoder, or its outputs
 inputs.py      the whole request: checks on the host; widths in buckets
 tags.py        what masks compare of the prompt, and of the tokens to come
 job.py         the record of a search, its text and its result
-processors.py  constraints on the text, as functions from scores to scores
-sampling.py    temperature, top-k, top-p, and the draw
+text.py        the text that is written
+processors/    constraints on the text and cut-offs, from scores to scores
+sampling.py    the draw
 search.py      prefill and the loop: greedy and sampling
 beam.py        beam search
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, overload
 
 import jax
@@ -32,10 +34,11 @@ from transformers_jax.generation.options import (
     UNSUPPORTED,
     Options,
     as_mapping,
+    of_search,
     resolve,
-    split_traced,
 )
 from transformers_jax.generation.padding import Call
+from transformers_jax.generation.processors.build import Setting, build
 from transformers_jax.generation.search import search
 from transformers_jax.generation.tags import marked
 from transformers_jax.inputs.arguments import narrow, traceable
@@ -72,6 +75,8 @@ def generate(
     encoder_outputs: Any = None,
     tags: Mapping[str, Int[Array, "B T"]] | None = None,
     decoder_tags: Mapping[str, Int[Array, "B T"]] | None = None,
+    logits_processor: Any = None,
+    prefix_allowed_tokens_fn: Callable[..., Any] | None = None,
     key: Key | None = None,
     generation_config: Any = None,
     return_dict_in_generate: bool = False,
@@ -109,6 +114,12 @@ def generate(
             0, and one that groups (`Same`) goes on as the prompt ended; Int[B, T + max_new_tokens]
             says it otherwise.
         decoder_tags: the same of `decoder_input_ids`, the start token included.
+        logits_processor: processors of yours, which run after those that constrain the text and
+            before temperature and cut-offs: records (`tj.MinPLogitsWarper(0.1)`), or functions
+            (text, scores) -> scores that JAX can trace, `text` a `generation.text.Text`. One of
+            the same class as one that an option makes replaces it.
+        prefix_allowed_tokens_fn: (number of the prompt, its text so far) -> ids of the tokens that
+            may come next; called on the host, for every row in every step.
         key: a `jax.random.key`, needed if and only if `do_sample`; same key, same text.
         return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (beams)
             and, with `output_scores`, `scores`: one array of processed scores a step; with
@@ -169,20 +180,33 @@ def generate(
         ids = jnp.repeat(ids, chosen.num_return_sequences, axis=0)
         return Output(sequences=ids) if return_dict_in_generate else ids
     kept = {"with_scores": output_scores, "with_log_probs": output_log_probs}
-    job = _job(request, chosen, key, **{k: v and return_dict_in_generate for k, v in kept.items()})
+    own, allowed = logits_processor, prefix_allowed_tokens_fn
+    job = _job(
+        request,
+        call,
+        own,
+        allowed,
+        key,
+        **{k: v and return_dict_in_generate for k, v in kept.items()},
+    )
     result = _run(*split(model), job)
     return _finish(result, request, return_dict_in_generate, fixed_width)
 
 
-def _job(request: Request, options: Options, key: Key | None, **kept: bool) -> Job:
-    """The record of a search; the options that are numbers are arrays, the others static."""
-    static, numbers = split_traced(options)
+def _job(
+    request: Request, call: Call, own: Any, allowed: Any, key: Key | None, **kept: bool
+) -> Job:
+    """The record of a search; numbers are arrays, what decides the program is static."""
+    options, prompt, new = call.options, request.prompt, jnp.int32(request.new)
+    vocabulary = call.model.reading.vocabulary
+    setting = Setting(jnp.int32(request.columns), new, prompt.source, vocabulary, own, allowed)
     return Job(
-        prompt=request.prompt,
-        traced={name: jnp.float32(value) for name, value in numbers.items()},
-        limit=jnp.int32(request.new),
+        prompt=prompt._replace(source=None),
+        processors=build(options, setting),
+        limit=new,
+        length_penalty=jnp.float32(options.length_penalty),
         key=key if options.do_sample else None,
-        options=static,
+        options=of_search(options),
         width=request.width,
         **kept,
     )

@@ -16,15 +16,15 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation import processors, sampling
-from transformers_jax.generation.job import Job, Result, Text
+from transformers_jax.generation.job import Job, Result
 from transformers_jax.generation.search import (
     advance,
     loop,
-    pipeline,
     prefill,
     record,
     score_buffer,
 )
+from transformers_jax.generation.text import Text
 
 NEVER = -1e20
 """Score of an unused slot among the running beams: below every sum of log-probabilities (which
@@ -54,10 +54,9 @@ class _State(NamedTuple):
 
 def beam_search(model: Any, job: Job) -> Result:
     """The best `num_return_sequences` hypotheses of each row, best first."""
-    process = pipeline(job)
 
     def choose(state: _State, logits: Float[Array, "R V"], cache: Any) -> _State:
-        chance = processors.apply(process, state.text, jax.nn.log_softmax(logits))
+        chance = processors.apply(job.processors, state.text, jax.nn.log_softmax(logits))
         scores = record(state.scores, chance, state.text.new)
         return _step(state._replace(cache=cache, scores=scores), chance, job)
 
@@ -115,7 +114,7 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
         ids=_pick(ids, best).reshape(batch * beams, -1), end=state.text.end + 1
     )
 
-    normalised = score / length.astype(jnp.float32) ** job.traced["length_penalty"]
+    normalised = score / length.astype(jnp.float32) ** job.length_penalty
     among_best = jnp.arange(score.shape[1]) < beams
     accepted = stops & among_best & still_open[:, None]
     if options.early_stopping is True:
@@ -162,7 +161,7 @@ def _may_improve(
     By default its score is normalised by the present length; with early_stopping="never" and a
     penalty that favours long texts, by the greatest length it could reach.
     """
-    penalty = job.traced["length_penalty"]
+    penalty = job.length_penalty
     if job.options.early_stopping == "never":
         length = jnp.where(penalty > 0, job.limit, length)
     attainable = best_running / length.astype(jnp.float32) ** penalty

@@ -17,9 +17,10 @@ import numpy as np
 from transformers_jax.arrays import Bool, Int, is_symbolic, is_traced
 from transformers_jax.generation import padding
 from transformers_jax.generation.job import Prompt
-from transformers_jax.generation.options import Options, check_length_penalty
+from transformers_jax.generation.options import Options
 from transformers_jax.generation.padding import Call, HostOrTraced
-from transformers_jax.generation.source import read_source
+from transformers_jax.generation.ranges import check_length_penalty
+from transformers_jax.generation.source import compares_source, read_source
 from transformers_jax.generation.tags import TagReader, needed_tags
 from transformers_jax.models.reading import WRITERS
 
@@ -83,7 +84,7 @@ def read(call: Call) -> Request:
     }
     padded = jnp.pad(jnp.asarray(ids, jnp.int32), ((0, 0), (shift, 0)))
     start = jnp.asarray(start + shift)
-    if not options.encoder_no_repeat_ngram_size:
+    if not compares_source(options):
         source = None
     elif not paired:  # its source is its prompt, as in transformers
         source = padded, jnp.arange(wide) >= start[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,63 +11,17 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
 from transformers_jax.generation.options import Options
-
-Traced = dict[str, Array]
-"""Traced options: another value needs no compilation, but which of them are set is static."""
-
-Ids = tuple[Int[Array, "B S"], Bool[Array, "B S"]]
-"""The ids of a source, and which of them are text."""
-
-
-class Text(NamedTuple):
-    """The text written so far: row r holds its text in the columns start[r] to end, excluded.
-
-    R rows (batch x beams). The columns before `offset` exist only because widths come in buckets;
-    those from `offset` to `start` are the caller's own padding. New tokens begin at `begin`. Tags
-    are of all columns, those that are not written yet included.
-    """
-
-    ids: Int[Array, "R W"]
-    start: Int[Array, " R"]
-    offset: Int[Array, ""]
-    begin: int
-    end: Int[Array, ""]
-    tags: dict[str, Int[Array, "R W"]] = {}
-
-    @property
-    def length(self) -> Int[Array, ""]:
-        """The width that the caller gets: prompt, its padding, and new tokens."""
-        return self.end - self.offset
-
-    @property
-    def new(self) -> Int[Array, ""]:
-        """The number of new tokens."""
-        return self.end - self.begin
-
-    @property
-    def written(self) -> Bool[Array, "R W"]:
-        """Which columns hold text."""
-        column = jnp.arange(self.ids.shape[1])
-        return (column >= self.start[:, None]) & (column < self.end)
-
-    def last(self, count: int) -> tuple[Int[Array, "R count"], Bool[Array, " R"]]:
-        """The last `count` tokens of each row, and whether the row has as many."""
-        first = self.end - count
-        ids = jax.lax.dynamic_slice_in_dim(self.ids, first, count, axis=1)
-        return ids, first >= self.start
-
-    def write(self, token: Int[Array, " R"]) -> Text:
-        """The text with one token more in every row."""
-        ids = jax.lax.dynamic_update_slice_in_dim(self.ids, token[:, None], self.end, axis=1)
-        return self._replace(ids=ids, end=self.end + 1)
+from transformers_jax.generation.processors import Processor
+from transformers_jax.generation.processors.cutoffs import TemperatureLogitsWarper
+from transformers_jax.generation.text import Ids, Text
 
 
 class Prompt(NamedTuple):
     """The caller's prompt at the right end of a bucket; row r begins at column start[r].
 
     `inputs` is read once: the inputs of `encode`, or further inputs of a decoder. `tags`
-    are those of prompt and new tokens, as wide as the cache. `source` is what
-    `encoder_no_repeat_ngram_size` compares.
+    are those of prompt and new tokens, as wide as the cache. `source` is what processors compare
+    with a text, until they are made.
     """
 
     ids: Int[Array, "B W"]
@@ -82,12 +37,14 @@ class Prompt(NamedTuple):
 class Job:
     """The input of a search; its static fields determine the compiled program.
 
-    The key is there if and only if the options say `do_sample`.
+    The key is there if and only if the options say `do_sample`. Of the options those are here that
+    choose the search; the others are processors.
     """
 
     prompt: Prompt
-    traced: Traced
+    processors: tuple[Processor, ...]
     limit: Int[Array, ""]  # most new tokens
+    length_penalty: Float[Array, ""]
     key: Key | None
     options: Options = field(metadata={"static": True})
     width: int = field(metadata={"static": True})  # of cache and text: prompt and new tokens fit
@@ -98,6 +55,12 @@ class Job:
     def pad(self) -> int:
         """What fills ended rows; where nothing ends, nothing but unwritten columns."""
         return self.options.pad_token_id or 0
+
+    @property
+    def temperature(self) -> Any:
+        """By what the processors divide scores."""
+        found = [p.temperature for p in self.processors if isinstance(p, TemperatureLogitsWarper)]
+        return math.prod(found, start=1.0)
 
     def step_key(self, step: Int[Array, ""]) -> Key:
         """The key of one step's draw."""

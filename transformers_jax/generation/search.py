@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation import processors, sampling
-from transformers_jax.generation.job import Job, Prompt, Result, Text
-from transformers_jax.generation.processors import Processor
+from transformers_jax.generation.job import Job, Prompt, Result
+from transformers_jax.generation.text import Text
 from transformers_jax.graph import TEXT_POSITION
 from transformers_jax.models.reading import Columns
 from transformers_jax.nn.param import params
@@ -32,13 +32,13 @@ class _State(NamedTuple):
 
 def search(model: Any, job: Job) -> Result:
     """Takes the best token (or draws one) until every row has ended or the limit is reached."""
-    copies, process = job.options.num_return_sequences, pipeline(job)
+    copies = job.options.num_return_sequences
     text = job.begin_text(copies)
     first, cache = prefill(model, job, copies)
 
     def choose(state: _State, logits: Float[Array, "R V"], cache: Any) -> _State:
         text = state.text
-        scores = processors.apply(process, text, logits)
+        scores = processors.apply(job.processors, text, logits)
         if job.options.do_sample:
             token = sampling.draw(job.step_key(text.new), scores)
         else:
@@ -69,7 +69,7 @@ def search(model: Any, job: Job) -> Result:
 def _log_prob(job: Job, scores: Float[Array, "R V"], token: Int[Array, " R"]) -> Float[Array, " R"]:
     """The log-probability of each row's token among the processed scores, before they were divided
     by a temperature."""
-    whole = scores * job.traced.get("temperature", 1.0)
+    whole = scores * job.temperature
     return jnp.take_along_axis(jax.nn.log_softmax(whole, axis=-1), token[:, None], axis=1)[:, 0]
 
 
@@ -134,13 +134,6 @@ def columns_of(
     if any(TEXT_POSITION in mask.tags for mask in model.reading.masks):
         tags = {**tags, TEXT_POSITION: tokens}
     return Columns(valid, tokens, jnp.maximum(column - text.offset, 0), tags)
-
-
-def pipeline(job: Job) -> tuple[Processor, ...]:
-    """All processors of a job: those that constrain the text, then those that shape the draw, and
-    what makes log-probabilities of the rest."""
-    last = (processors.renormalise,) if job.options.renormalize_logits else ()
-    return *processors.build(job), *sampling.build(job), *last
 
 
 def score_buffer(model: Any, job: Job, text: Text, cache: Any) -> Float[Array, "width R V"] | None:

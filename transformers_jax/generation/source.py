@@ -14,9 +14,10 @@ import numpy as np
 
 from transformers_jax.arrays import Bool, Int, is_symbolic
 from transformers_jax.generation import padding
-from transformers_jax.generation.job import Ids
+from transformers_jax.generation.options import DEFAULTS, Options
 from transformers_jax.generation.padding import Call, HostOrTraced
 from transformers_jax.generation.tags import TagReader, tags_of
+from transformers_jax.generation.text import Ids
 from transformers_jax.inputs.checks import encoded, same_shape
 
 
@@ -35,7 +36,7 @@ def read_source(call: Call) -> tuple[dict[str, Any], Ids | None]:
     if not inputs:
         raw = call.model.reading.source_raw or ("input_ids",)
         raise ValueError(f"an encoder needs {' or '.join(raw)}, or encoder_outputs")
-    _need_no_ids(call, ", ".join(inputs), "turn it off: encoder_no_repeat_ngram_size=None")
+    _need_no_ids(call, ", ".join(inputs), "turn it off: ")
     if call.attention_mask is not None:
         inputs["attention_mask"] = jnp.asarray(call.attention_mask)
     states: Any = next((x for x in jax.tree.leaves(inputs) if jnp.ndim(x) > 1), None)
@@ -44,7 +45,7 @@ def read_source(call: Call) -> tuple[dict[str, Any], Ids | None]:
 
 def _states(call: Call) -> tuple[dict[str, Any], Ids | None]:
     """Of an encoder that has run. Ids that come with its states show their padding, and
-    are what `encoder_no_repeat_ngram_size` compares."""
+    are what `encoder_no_repeat_ngram_size` and `encoder_repetition_penalty` compare."""
     outputs, like = call.inputs["encoder_outputs"], "encoder_outputs"
     if ignored := sorted(set(call.inputs) - {like}):
         raise ValueError(
@@ -68,8 +69,7 @@ def _states(call: Call) -> tuple[dict[str, Any], Ids | None]:
     _need_no_ids(
         call,
         like,
-        "pass the input_ids that were encoded with them, or turn it off: "
-        "encoder_no_repeat_ngram_size=None",
+        "pass the input_ids that were encoded with them, or turn it off: ",
     )
     if call.attention_mask is not None:
         inputs["attention_mask"] = jnp.asarray(
@@ -118,10 +118,17 @@ def _tags(call: Call, shape: tuple[int, ...], *, encodes: bool) -> dict[str, Any
     return {"tags": tags} if tags else {}
 
 
+def compares_source(options: Options) -> list[str]:
+    """The options by which the ids of a source are compared with a text."""
+    names = ("encoder_no_repeat_ngram_size", "encoder_repetition_penalty")
+    return [name for name in names if getattr(options, name) != DEFAULTS[name]]
+
+
 def _need_no_ids(call: Call, source: str, advice: str) -> None:
     """No option needs the ids of a source that came without them."""
-    if size := call.options.encoder_no_repeat_ngram_size:
+    if names := compares_source(call.options):
+        listed = " and ".join(f"{name}={getattr(call.options, name)}" for name in names)
+        off = ", ".join(f"{name}=None" for name in names)
         raise ValueError(
-            f"encoder_no_repeat_ngram_size={size} compares the ids of the source, but only "
-            f"{source} came; {advice}"
+            f"{listed} compares the ids of the source, but only {source} came; {advice}{off}"
         )

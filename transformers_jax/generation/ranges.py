@@ -1,0 +1,175 @@
+"""What the values of options may be: types, ranges, tokens of the vocabulary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+SINGLE_TOKENS = ("pad_token_id", "forced_bos_token_id", "no_timestamps_token_id")
+TOKENS = ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id", "eos_token_id")
+SCALE_LIMITS = (1e-15, 1e9)
+"""By what scores may be divided or multiplied: float32 holds the results, and their sums stay above
+the scores of banned tokens and of unused beams."""
+MAX_EXPONENT = 28
+"""`length ** length_penalty` lies between 10**-MAX_EXPONENT and 10**MAX_EXPONENT, so that the score
+of a beam is neither 0 nor infinite in float32."""
+
+
+def check_length_penalty(options: Any, new: int) -> None:
+    """Beams of up to `new` tokens can be compared in float32.
+
+    Raises:
+        ValueError: a penalty under which their scores would be 0 or infinite, with the bound.
+    """
+    bound = MAX_EXPONENT / math.log10(max(new, 2))
+    if options.num_beams > 1 and abs(options.length_penalty) > bound:
+        bound = math.floor(bound * 10) / 10
+        raise ValueError(
+            f"length_penalty={options.length_penalty} with {new} new tokens: scores of beams are "
+            f"divided by length ** length_penalty, which float32 cannot hold; with so many tokens "
+            f"pass a length_penalty from {-bound:g} to {bound:g}"
+        )
+
+
+def check_tokens(options: Any, vocabulary: int | None) -> None:
+    """JAX drops the score of a token outside the vocabulary, which would silently never end a text
+    or never be banned.
+
+    Raises:
+        ValueError: naming every option with a token outside the vocabulary.
+    """
+    tokens = {name: getattr(options, name) for name in TOKENS}
+    single = {name: getattr(options, name) for name in SINGLE_TOKENS}
+    tokens |= {name: (value,) for name, value in single.items() if value is not None}
+    words = {"bad_words_ids": options.bad_words_ids}
+    words["sequence_bias"] = tuple(word for word, _ in options.sequence_bias)
+    tokens |= {name: tuple(t for word in value for t in word) for name, value in words.items()}
+    most = vocabulary or math.inf
+    wrong = {n: bad for n, ids in tokens.items() if (bad := [t for t in ids if not 0 <= t < most])}
+    if wrong:
+        listed = "; ".join(f"{name} is {bad[0]}" for name, bad in wrong.items())
+        raise ValueError(
+            f"{listed}, outside the vocabulary [0, {vocabulary}) of the model; pass tokens of its "
+            f"own, or {', '.join(f'{name}=None' for name in wrong)} to do without"
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return (_is_whole(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _are_words(value: Any) -> bool:
+    words = value if isinstance(value, tuple) else (None,)
+    return all(isinstance(word, tuple) and word and all(map(_is_whole, word)) for word in words)
+
+
+def _are_biases(value: Any) -> bool:
+    pairs = value if isinstance(value, tuple) else (None,)
+    return all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs) and all(
+        _are_words((words,)) and _is_finite(bias) for words, bias in pairs
+    )
+
+
+def _is_start_and_factor(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and _is_whole(value[0])
+        and value[0] >= 0
+        and _is_finite(value[1])
+        and value[1] > 0
+    )
+
+
+def _is_count(value: int | None) -> bool:
+    return (value or 0) >= 0
+
+
+def _is_scale(value: float) -> bool:
+    low, high = SCALE_LIMITS
+    return value <= 0 or low <= value <= high  # below 0 another rule says more
+
+
+TYPES = {  # by the annotation of a field: whether a value is right, and what is expected
+    "int": (_is_whole, "a whole number"),
+    "int | None": (lambda value: value is None or _is_whole(value), "a whole number"),
+    "float": (_is_finite, "a finite number"),
+    "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "bool | str": (
+        lambda value: isinstance(value, bool) or value == "never",
+        'True, False or "never"',
+    ),
+    "tuple[int, ...]": (lambda value: all(map(_is_whole, value)), "whole numbers, ids of tokens"),
+    "float | None": (lambda value: value is None or _is_finite(value), "a finite number"),
+    "tuple[int, float] | None": (_is_start_and_factor, "(new tokens, factor), two numbers"),
+    "tuple[tuple[tuple[int, ...], float], ...]": (
+        _are_biases,
+        "{(token, ...): bias} or [[[token, ...], bias], ...]",
+    ),
+    "tuple[tuple[int, ...], ...]": (
+        _are_words,
+        "a list of words, each a list of ids of tokens: [[5], [7, 8]]",
+    ),
+}
+SCALE_RANGE = "from {:g} to {:g}, as scores are float32".format(*SCALE_LIMITS)
+LIKELIEST = "; for the likeliest token pass do_sample=False"
+RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("max_new_tokens", _is_count, ">= 0"),
+    ("min_new_tokens", _is_count, ">= 0"),
+    ("min_length", _is_count, ">= 0"),
+    ("num_beams", lambda value: value >= 1, ">= 1"),
+    ("num_return_sequences", lambda value: value >= 1, ">= 1"),
+    ("temperature", lambda value: value > 0, "> 0"),
+    ("temperature", _is_scale, SCALE_RANGE + LIKELIEST),
+    ("repetition_penalty", lambda value: value > 0, "> 0"),
+    ("repetition_penalty", _is_scale, SCALE_RANGE),
+    ("encoder_repetition_penalty", lambda value: value > 0, "> 0"),
+    ("encoder_repetition_penalty", _is_scale, SCALE_RANGE),
+    ("top_p", lambda value: 0 < value <= 1, "in (0, 1]"),
+    ("top_h", lambda value: value is None or 0 < value <= 1, "in (0, 1]"),
+    ("min_p", lambda value: 0 <= value <= 1, "in [0, 1] (0: off)"),
+    ("typical_p", lambda value: 0 < value <= 1, "in (0, 1] (1: off)"),
+    ("epsilon_cutoff", lambda value: 0 <= value < 1, "in [0, 1) (0: off)"),
+    ("eta_cutoff", lambda value: 0 <= value < 1, "in [0, 1) (0: off)"),
+    ("top_k", _is_count, ">= 0 (0: off)"),
+    ("max_initial_timestamp_index", _is_count, ">= 0"),
+    ("no_repeat_ngram_size", _is_count, ">= 0 (0: off)"),
+    ("encoder_no_repeat_ngram_size", _is_count, ">= 0 (0: off)"),
+)
+
+
+def check_values(options: Any) -> None:
+    """Every type at once, and then every range, so that the reader of the error fixes them all."""
+    for rules in ([(field.name, *TYPES[str(field.type)]) for field in fields(options)], RANGES):
+        wrong = [
+            f"{name} must be {expected}, got {getattr(options, name)!r}"
+            for name, holds, expected in rules
+            if not holds(getattr(options, name))
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+    if options.return_timestamps and (
+        options.no_timestamps_token_id is None or not options.eos_token_id
+    ):
+        raise ValueError(
+            "return_timestamps=True needs no_timestamps_token_id and eos_token_id, which are in "
+            "the generation_config.json of a model that was trained with times; pass them, or "
+            "return_timestamps=False"
+        )
+    if options.exponential_decay_length_penalty is not None and not options.eos_token_id:
+        raise ValueError(
+            "exponential_decay_length_penalty makes the end of a text likelier, but there is no "
+            "eos_token_id; pass it, or exponential_decay_length_penalty=None"
+        )
+    samples, beams = options.num_return_sequences, options.num_beams
+    if samples > beams and (beams > 1 or not options.do_sample):
+        raise ValueError(
+            f"num_return_sequences ({samples}) must be at most num_beams ({beams}); pass "
+            "do_sample=True for several samples"
+        )
