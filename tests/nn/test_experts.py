@@ -13,13 +13,15 @@ from transformers_jax import spec
 from transformers_jax.nn.experts import (
     Experts,
     ExpertsSpec,
+    Shared,
     has_room,
     route,
 )
-from transformers_jax.nn.feedforward import FeedForwardSpec, activation
+from transformers_jax.nn.feedforward import ClampedSwiglu, FeedForwardSpec, activation
 from transformers_jax.nn.grouped_matmul import _by_group, _ragged, arrange
 from transformers_jax.nn.param import bind, params
 from transformers_jax.nn.router_losses import balance_loss, router_z_loss
+from transformers_jax.nn.routers import Sigmoid, Softmax, SoftmaxOfTop
 
 FFN = FeedForwardSpec(hidden=11, activation="silu", gated=True)
 SPEC = ExpertsSpec(count=5, top=2, ffn=FFN)
@@ -61,21 +63,41 @@ def by_all(module, x):
     """Every expert serves every token; the weights of those that were not chosen are zero."""
     e = module.experts
     plus = lambda y, bias: y if bias is None else y + bias[...]
-    routes = route(plus(x @ module.router[...], module.router_bias), e)
-    act, into = activation(e.ffn.activation), lambda w: jnp.einsum("btd,edf->btef", x, w[...])
+    correction = None if module.correction is None else module.correction[...]
+    routes = route(plus(x @ module.router[...], module.router_bias), e, correction)
+    into = lambda w: jnp.einsum("btd,edf->btef", x, w[...])
     hidden = plus(into(module.up), module.up_bias)
-    if module.gate is None:
-        hidden = act(hidden)
+    gate = None if module.gate is None else plus(into(module.gate), module.gate_bias)
+    if isinstance(e.ffn.gated, ClampedSwiglu):
+        gate, hidden = jnp.minimum(gate, 7.0), jnp.clip(hidden, -7.0, 7.0)
+        hidden = gate * jax.nn.sigmoid(1.702 * gate) * (hidden + 1)
     else:
-        hidden = act(plus(into(module.gate), module.gate_bias)) * hidden
+        act = activation(e.ffn.activation)
+        hidden = act(hidden) if gate is None else act(gate) * hidden
     y = plus(jnp.einsum("btef,efd->bted", hidden, module.down[...]), module.down_bias)
     weight = (jax.nn.one_hot(routes.expert, e.count) * routes.weight[..., None]).sum(2)
-    return (weight[..., None] * y).sum(2)
+    y = (weight[..., None] * y).sum(2)
+    if e.shared is None:
+        return y
+    scored = jnp.einsum("btd,d->bt", x, module.shared_gate[...])
+    return y + jax.nn.sigmoid(scored)[..., None] * module.shared(x)
 
 
 VARIANTS = {
-    "Mixtral": dataclasses.replace(SPEC, normalise=True, ffn=dataclasses.replace(FFN, bias=False)),
-    "gpt-oss": dataclasses.replace(SPEC, router="softmax_of_top", bias=True),
+    "Qwen2": dataclasses.replace(
+        SPEC,
+        router=Softmax(normalise=True),
+        ffn=dataclasses.replace(FFN, bias=False),
+        shared=Shared(dataclasses.replace(FFN, hidden=6), gated=True),
+    ),
+    "gpt-oss": dataclasses.replace(
+        SPEC,
+        router=SoftmaxOfTop(bias=True),
+        ffn=dataclasses.replace(FFN, gated=ClampedSwiglu()),
+    ),
+    "DeepSeek-V3": dataclasses.replace(
+        SPEC, count=6, router=Sigmoid(groups=3, kept=2, normalise=True, scale=2.5)
+    ),
     "Switch": ExpertsSpec(5, 1, FeedForwardSpec(11, "relu", bias=False), capacity=4),
 }
 
@@ -96,18 +118,51 @@ def test_blocks_compute_what_all_experts_of_all_tokens_compute(name):
     assert jnp.abs(by_all(others, x) - by_all(module, x)).max() > 1e-2  # the control
 
 
-@pytest.mark.parametrize("router", ["softmax", "softmax_of_top", "sigmoid"])
+@pytest.mark.parametrize("router", [Softmax, SoftmaxOfTop, Sigmoid])
 def test_weights_are_those_of_the_largest_scores(router):
     logits = draw(2, 3, 5)
     for normalise in (False, True):
-        e = dataclasses.replace(SPEC, router=router, normalise=normalise)
-        expert, weight = route(logits, e)
+        options = {} if router is SoftmaxOfTop else {"normalise": normalise}
+        expert, weight = route(logits, dataclasses.replace(SPEC, router=router(**options)))
         assert np.array_equal(expert, np.argsort(-logits, -1)[..., :2])
-        whole = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}.get(router)
+        whole = {Softmax: jax.nn.softmax, Sigmoid: jax.nn.sigmoid}.get(router)
         if whole is not None and not normalise:
             np.testing.assert_allclose(weight, -np.sort(-whole(logits), -1)[..., :2], rtol=1e-6)
         sums = np.allclose(weight.sum(-1), 1, atol=1e-6)
-        assert sums == (normalise or router == "softmax_of_top")
+        assert sums == (normalise or router is SoftmaxOfTop)
+
+
+def test_experts_of_groups_that_are_not_kept_serve_nobody():
+    logits = jnp.array([3.0, -4.0, 1.0, 0.9, 2.0, -3.0])  # the pair in the middle has the best sum
+    grouped = dataclasses.replace(SPEC, count=6, router=Sigmoid(groups=3, kept=1))
+    assert sorted(route(logits[None, None], grouped).expert[0, 0].tolist()) == [2, 3]
+    free = dataclasses.replace(grouped, router=Sigmoid())
+    assert sorted(route(logits[None, None], free).expert[0, 0].tolist()) == [0, 4]  # the control
+
+
+def test_a_correction_chooses_experts_and_leaves_their_weights():
+    logits, correction = draw(1, 4, 6), 2.0 * jnp.arange(6.0)
+    e = dataclasses.replace(SPEC, count=6, router=Sigmoid(scale=2.5))
+    expert, weight = route(logits, e, correction)
+    assert np.array_equal(expert, np.broadcast_to([5, 4], (1, 4, 2)))
+    np.testing.assert_allclose(weight, 2.5 * jax.nn.sigmoid(logits)[..., [5, 4]], rtol=1e-6)
+
+
+def test_masked_groups_win_at_zero_where_corrections_are_negative():
+    logits, correction = jnp.zeros((1, 1, 4)), jnp.array([-0.8, -0.9, -2.0, -3.0])
+    for masked, expected in ((-np.inf, [0, 1]), (0.0, [2, 3])):
+        router = Sigmoid(groups=2, kept=1, masked=masked)
+        e = dataclasses.replace(SPEC, count=4, router=router)
+        assert sorted(route(logits, e, correction).expert[0, 0].tolist()) == expected
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_batch_of_experts_is_its_rows_one_by_one(name):
+    x, run = draw(B, T, D, seed=5), compiled(VARIANTS[name])
+    alone = jnp.concatenate([run(row[None]).x for row in x])
+    np.testing.assert_allclose(run(x).x, alone, rtol=1e-5, atol=1e-6)
+    mixed = run(x.reshape(1, B * T, D)).x.reshape(x.shape)  # the control: a capacity is a row's
+    assert np.allclose(mixed, alone, atol=1e-5) == (VARIANTS[name].capacity is None)
 
 
 def test_tokens_beyond_the_capacity_receive_exactly_zero_and_no_others_change():
@@ -189,6 +244,10 @@ def test_noise_comes_from_a_key_and_reaches_router_and_experts():
     assert np.array_equal(one.x, again.x)
     assert not np.array_equal(one.logits, quiet.logits)
     calm = compiled(dataclasses.replace(noisy, jitter=0.0))(x, key)
+    tokens = dataclasses.replace(SPEC, jitter=0.3, jittered="tokens")
+    both, router = compiled(tokens)(x, key), compiled(dataclasses.replace(SPEC, jitter=0.3))(x, key)
+    assert np.array_equal(both.logits, router.logits)
+    assert not np.allclose(both.x, router.x, atol=1e-2)
     assert np.array_equal(calm.logits, quiet.logits)
     assert not np.array_equal(calm.x, quiet.x)
 
@@ -198,6 +257,9 @@ def test_wrong_numbers_of_experts_are_refused():
         dataclasses.replace(SPEC, top=6)
     with pytest.raises(ValueError, match=r"capacity \(0\)"):
         dataclasses.replace(SPEC, capacity=0)
+    for groups, kept in ((2, 1), (5, 3)):
+        with pytest.raises(ValueError, match="groups"):
+            dataclasses.replace(SPEC, router=Sigmoid(groups=groups, kept=kept))
     with pytest.raises(ValueError, match="unknown activation 'swoosh'"):
         Experts(ExpertsSpec(2, 1, FeedForwardSpec(3, "swoosh")), D, spec.Initial())
 
@@ -205,24 +267,29 @@ def test_wrong_numbers_of_experts_are_refused():
 MESHES = """
 import jax, jax.numpy as jnp, numpy as np
 from transformers_jax import shard, spec
-from transformers_jax.nn.experts import Experts, ExpertsSpec
-from transformers_jax.nn.feedforward import FeedForwardSpec
+from transformers_jax.nn.experts import Experts, ExpertsSpec, Shared
+from transformers_jax.nn.feedforward import ClampedSwiglu, FeedForwardSpec
 from transformers_jax.nn.param import axes, bind, initialise, params
+from transformers_jax.nn.routers import Sigmoid, Softmax, SoftmaxOfTop
 
 ffn = FeedForwardSpec(hidden=12, activation="silu", gated=True, dropout=0.3)
-module = initialise(Experts(ExpertsSpec(8, 2, ffn, capacity=5, bias=True), 6, spec.Initial(0.5)),
-                    jax.random.key(0))
-values = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(3), x.shape),
-                      params(module))
+of = {}
+of["softmax"] = ExpertsSpec(8, 2, ffn, Softmax(bias=True), Shared(ffn, gated=True), capacity=5)
+of["of top"] = ExpertsSpec(8, 2, FeedForwardSpec(12, gated=ClampedSwiglu()), SoftmaxOfTop(True))
+of["sigmoid"] = ExpertsSpec(8, 2, ffn, Sigmoid(groups=4, kept=2, normalise=True), Shared(ffn))
 x = jax.random.normal(jax.random.key(1), (8, 13, 6))
+mesh = shard.make_mesh(shape := {"experts": 2, "fsdp": 2, "tensor": 2})
 
-def run(values, x):
-    loss = lambda p, x: (bind(module, p)(x, key=jax.random.key(2))[0] ** 2).sum()
-    return jax.jit(jax.value_and_grad(loss, (0, 1)))(values, x)
+for experts in of.values():
+    module = initialise(Experts(experts, 6, spec.Initial(0.5)), jax.random.key(0))
+    values = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(3), x.shape),
+                          params(module))
 
-expected = run(values, x)
-for shape in ({"experts": 2, "fsdp": 2, "tensor": 2},):
-    mesh = shard.make_mesh(shape)
+    def run(values, x):
+        loss = lambda p, x: (bind(module, p)(x, key=jax.random.key(2))[0] ** 2).sum()
+        return jax.jit(jax.value_and_grad(loss, (0, 1)))(values, x)
+
+    expected = run(values, x)
     placed = jax.device_put(values, shard.shardings(axes(module), values, mesh))
     held = shape.get("experts", 1) * shape.get("tensor", 1) * shape.get("fsdp", 1)
     assert placed["up"].addressable_shards[0].data.size * held == values["up"].size
@@ -230,8 +297,9 @@ for shape in ({"experts": 2, "fsdp": 2, "tensor": 2},):
         actual = run(placed, jax.device_put(x, shard.batch_sharding(mesh)))
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.abs(b).max()))
-shuffled = run(values, x[::-1])
-assert not np.allclose(expected[0], shuffled[0], rtol=1e-6), "the control: noise has positions"
+    shuffled = run(values, x[::-1])
+    noise = not np.allclose(expected[0], shuffled[0], rtol=1e-6)
+    assert noise == bool(experts.ffn.dropout), "the control: noise has positions"
 print("agrees")
 """
 

@@ -16,6 +16,7 @@ OPTIONS = {  # which arguments of a call give fields
     "hidden_states": "give output_hidden_states=True",
     "attentions": "give output_attentions=True",
     "router_logits": "give output_router_logits=True",
+    "aux_loss": "give output_router_logits=True",
     "past_key_values": "give cache=, which comes back as .cache",
 }
 
@@ -39,7 +40,8 @@ class Output(Mapping[str, Any]):
     hidden_states: tuple[Float[Array, "B T D"], ...]
     attentions: tuple[Float[Array, "B H T S"], ...]
     reshaped_hidden_states: tuple[Float[Array, "B D h w"], ...]
-    router_logits: tuple[Float[Array, "B T E"], ...]
+    router_logits: tuple[Float[Array, "N E"], ...]
+    aux_loss: Float[Array, ""]
     cache: Any
     unembedding: Unembedding
 

@@ -12,6 +12,7 @@ from transformers_jax.models.wiring.family import SIDES
 from transformers_jax.nn.experts import ExpertsSpec
 from transformers_jax.nn.feedforward import FeedForwardSpec
 from transformers_jax.nn.router_losses import RouterLosses
+from transformers_jax.nn.routers import Softmax
 from transformers_jax.spec import Branch, Draw, InitialT5
 
 
@@ -108,7 +109,7 @@ class SwitchTransformersConfig(T5Config):
             self.num_experts,
             1,
             self.feed_forward(),
-            bias=self.router_bias,
+            Softmax(self.router_bias),
             capacity=self.expert_capacity,
             jitter=self.router_jitter_noise,
         )

@@ -1,6 +1,6 @@
 """Experts: a router sends each token to few of several feed-forward networks.
 
-    y = sum over the k chosen experts e of  weight_e * ffn_e(x)
+    y = sum over the k chosen experts e of  weight_e * ffn_e(x),  and what a shared one computes
 
 Nothing is dropped unless a capacity says so: tokens are put in the order of their experts, in
 blocks that are multiplied with one expert's matrix each (`nn.grouped_matmul`). On a mesh each
@@ -19,12 +19,25 @@ from jax.sharding import PartitionSpec
 
 from transformers_jax.arrays import Array, Bool, Float, Int, Key, wide
 from transformers_jax.nn import noise
-from transformers_jax.nn.feedforward import FeedForward, FeedForwardSpec, activation
+from transformers_jax.nn.feedforward import FeedForward, FeedForwardSpec, Mlp, hidden_units
 from transformers_jax.nn.grouped_matmul import arrange, by_group
 from transformers_jax.nn.operation import OpResult
 from transformers_jax.nn.param import param
+from transformers_jax.nn.routers import Router, Routes, Softmax, routed
 from transformers_jax.shard import cutting, mesh_sizes
 from transformers_jax.spec import ZEROS, Initial, OpFlops, OpSpec
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A network that serves every token beside the chosen experts (Dai et al. 2024, DeepSeekMoE).
+
+    Attributes:
+        gated: whether its output is multiplied by the sigmoid of a score of the token (Qwen2).
+    """
+
+    ffn: FeedForwardSpec
+    gated: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,26 +48,23 @@ class ExpertsSpec(OpSpec):
         count: E, how many there are.
         top: k, how many serve a token.
         ffn: what each of them computes.
-        router: how scores become weights: "softmax" over all experts, the k largest of which are
-            taken (Switch, Mixtral); "softmax_of_top", over the k that are taken (gpt-oss);
-            "sigmoid", of each score by itself (DeepSeek-V3).
-        normalise: whether the weights of a token are divided by their sum.
-        scale: multiplies the weights.
-        bias: whether the router has one.
+        router: how scores become experts and weights.
+        shared: what serves every token.
         capacity: how many tokens of a row an expert serves; those beyond, counted by choice and
             then by their order, receive zero from it. None: all of them.
-        jitter: with a key, inputs of the router are multiplied by uniform(1 - jitter, 1 + jitter).
+        jitter: with a key, inputs are multiplied by uniform(1 - jitter, 1 + jitter).
+        jittered: which inputs: those of the "router" (Fedus et al. 2021, section 2.4), or those of
+            router and experts, the "tokens" (Mixtral in transformers).
     """
 
     count: int
     top: int
     ffn: FeedForwardSpec
-    router: Literal["softmax", "softmax_of_top", "sigmoid"] = "softmax"
-    normalise: bool = False
-    scale: float = 1.0
-    bias: bool = False
+    router: Router = Softmax()
+    shared: Shared | None = None
     capacity: int | None = None
     jitter: float = 0.0
+    jittered: Literal["router", "tokens"] = "router"
 
     def __post_init__(self):
         if not 1 <= self.top <= self.count:
@@ -63,6 +73,7 @@ class ExpertsSpec(OpSpec):
             )
         if self.capacity is not None and self.capacity < 1:
             raise ValueError(f"capacity ({self.capacity}) must be at least 1, or None for no limit")
+        self.router.check(self.count, self.top)
 
     collects = frozenset({"router"})
 
@@ -70,45 +81,32 @@ class ExpertsSpec(OpSpec):
         return Experts(self, width, initial)
 
     def flops(self, width, queries, keys, edges) -> OpFlops:
-        """The router, then `top` experts for every token."""
+        """The router, then `top` experts for every token, and what serves all."""
         served = self.ffn.flops(width, self.top * queries, keys, edges).projections
+        if self.shared is not None:
+            served += self.shared.ffn.flops(width, queries, keys, edges).projections
+            served += 2.0 * width * queries * self.shared.gated
         return OpFlops(2.0 * width * self.count * queries + served)
 
     def describe(self) -> str:
-        return f"{self.top} of {self.count} experts, {self.ffn.describe()}"
+        text = f"{self.top} of {self.count} experts, {self.ffn.describe()}"
+        return text if self.shared is None else f"{text}, and shared {self.shared.ffn.hidden:,}"
 
 
 # ---------------------------------------------------------------- which experts serve a token
 
 
-class Routes(NamedTuple):
-    """The experts of each token, and how much each counts.
-
-    Attributes:
-        expert: in the order of their scores; E where an expert has no room for the token.
-        weight: float32; zero where an expert has no room for the token.
-    """
-
-    expert: Int[Array, "B T k"]
-    weight: Float[Array, "B T k"]
-
-
-def route(logits: Float[Array, "B T E"], experts: ExpertsSpec) -> Routes:
-    """The experts of each token, from the router's scores in float32."""
-    logits = logits.astype(wide(logits))
-    if experts.router == "softmax_of_top":
-        scores, expert = jax.lax.top_k(logits, experts.top)
-        weight = jax.nn.softmax(scores, -1)
-    else:
-        squash = jax.nn.sigmoid if experts.router == "sigmoid" else jax.nn.softmax
-        weight, expert = jax.lax.top_k(squash(logits), experts.top)
-    if experts.normalise:
-        weight = weight / weight.sum(-1, keepdims=True)
-    weight = weight * experts.scale
+def route(
+    logits: Float[Array, "B T E"],
+    experts: ExpertsSpec,
+    correction: Float[Array, " E"] | None = None,
+) -> Routes:
+    """The experts of each token, from the router's scores in float32; those that have room."""
+    expert, weight = routed(experts.router, logits, experts.top, correction)
     if experts.capacity is not None:
         room = has_room(expert, experts.count, experts.capacity)
         expert, weight = jnp.where(room, expert, experts.count), jnp.where(room, weight, 0.0)
-    return Routes(expert.astype(jnp.int32), weight)
+    return Routes(expert, weight)
 
 
 def has_room(expert: Int[Array, "B T k"], count: int, capacity: int) -> Bool[Array, "B T k"]:
@@ -133,7 +131,14 @@ class Experts(FeedForward):
         sizes["scores"] = experts.count  # of the router, which every device has whole
         super().__init__(experts.ffn, sizes, initial, leading="experts ")
         self.router = param("embed scores", sizes, initial.draw("router", sizes))
-        self.router_bias = param("scores", sizes, ZEROS) if experts.bias else None
+        number = lambda there: param("scores", sizes, ZEROS) if there else None
+        self.router_bias = number(experts.router.bias)
+        self.correction = number(experts.router.corrected)
+        shared = experts.shared
+        self.shared = Mlp(shared.ffn, width, initial) if shared else None
+        gated = shared is not None and shared.gated
+        draw = initial.draw("router", sizes)
+        self.shared_gate = param("embed", sizes, draw) if gated else None
 
     def __call__(
         self, x: Float[Array, "B T D"], *, key: Key | None = None
@@ -145,15 +150,27 @@ class Experts(FeedForward):
         if router_key is not None and self.experts.jitter:
             jitter = self.experts.jitter
             inputs *= jax.random.uniform(router_key, x.shape, jnp.float32, 1 - jitter, 1 + jitter)
+            x = inputs.astype(x.dtype) if self.experts.jittered == "tokens" else x
         logits = jnp.einsum("btd,de->bte", inputs, self.router[...].astype(inputs.dtype))
         if self.router_bias is not None:
             logits = logits + self.router_bias[...].astype(inputs.dtype)
-        routes = route(logits, self.experts)
+        correction = None if self.correction is None else self.correction[...]
+        routes = route(logits, self.experts, correction)
         names = ("up", "gate", "down", "up_bias", "gate_bias", "down_bias")
         leaves = {name: getattr(self, name) for name in names}
         mixed = bool(getattr(self.up, "mixed", False))
         weights = {name: leaf[...] for name, leaf in leaves.items() if leaf is not None}
-        return _serve_on_mesh(self.experts, x, routes, weights, key, mixed), {"router": logits}
+        y = _serve_on_mesh(self.experts, x, routes, weights, key, mixed)
+        return y if self.shared is None else y + self._shared(x, key), {"router": logits}
+
+    def _shared(self, x: Array, key: Key | None) -> Float[Array, "B T D"]:
+        """What serves every token."""
+        assert self.shared is not None
+        y = self.shared(x, key=noise.numbered_key(key, 1))
+        if self.shared_gate is None:
+            return y
+        score = jnp.einsum("btd,d->bt", x.astype(wide(x)), self.shared_gate[...].astype(wide(x)))
+        return y * jax.nn.sigmoid(score)[..., None].astype(y.dtype)
 
     def apply(self, x, context, *, cache=None, key=None) -> OpResult:
         delta, collected = self(x, key=key)
@@ -185,8 +202,8 @@ def _serve(experts: ExpertsSpec, x, routes: Routes, weights, bits, mixed, part=P
         y, bias = by_group(x, weights[name], blocks.group, mixed), weights.get(f"{name}_bias")
         return y if bias is None else y + _take(bias, blocks.group)[:, None].astype(y.dtype)
 
-    act, hidden = activation(experts.ffn.activation), times(rows, "up")
-    hidden = act(times(rows, "gate")) * hidden if "gate" in weights else act(hidden)
+    gate = times(rows, "gate") if "gate" in weights else None
+    hidden = hidden_units(experts.ffn, times(rows, "up"), gate)
     if bits is not None and experts.ffn.dropout:
         row = blocks.row.reshape(hidden.shape[:2])[..., None] + part.row * T * k
         unit = part.unit + jnp.arange(hidden.shape[-1])

@@ -54,12 +54,29 @@ def activation(name: str) -> Callable[[Array], Array]:
 
 
 @dataclass(frozen=True)
+class ClampedSwiglu:
+    """The gated activation of gpt-oss: gate * sigmoid(alpha * gate) * (up + 1), where gates are at
+    most `limit` and the others lie between -limit and limit (OpenAI 2025, the released code)."""
+
+    alpha: float = 1.702
+    limit: float = 7.0
+
+    def __call__(self, gate: Array, up: Array) -> Array:
+        gate, up = jnp.minimum(gate, self.limit), jnp.clip(up, -self.limit, self.limit)
+        return gate * jax.nn.sigmoid(self.alpha * gate) * (up + 1)
+
+    def __str__(self) -> str:
+        return "clamped swiglu"
+
+
+@dataclass(frozen=True)
 class FeedForwardSpec(OpSpec):
-    """The token-wise phase: act(x up) down; gated: (act(x gate) * (x up)) down (Shazeer 2020)."""
+    """The token-wise phase: act(x up) down; gated: (act(x gate) * (x up)) down (Shazeer 2020), or
+    what a `ClampedSwiglu` makes of the two, which has an activation of its own."""
 
     hidden: int
     activation: str = "gelu"
-    gated: bool = False
+    gated: bool | ClampedSwiglu = False
     bias: bool = True
     dropout: float = 0.0  # of the activations
 
@@ -70,7 +87,17 @@ class FeedForwardSpec(OpSpec):
         return OpFlops(2.0 * width * self.hidden * (3 if self.gated else 2) * queries)
 
     def describe(self) -> str:
-        return f"{'gated ' if self.gated else ''}{self.activation}, hidden {self.hidden:,}"
+        own = isinstance(self.gated, ClampedSwiglu)
+        act = str(self.gated) if own else f"{'gated ' if self.gated else ''}{self.activation}"
+        return f"{act}, hidden {self.hidden:,}"
+
+
+def hidden_units(ffn: FeedForwardSpec, up: Array, gate: Array | None) -> Array:
+    """The hidden units of what enters them, through the gate if there is one."""
+    act = activation(ffn.activation)
+    if gate is None:
+        return act(up)
+    return ffn.gated(gate, up) if isinstance(ffn.gated, ClampedSwiglu) else act(gate) * up
 
 
 class FeedForward(Op):
@@ -101,12 +128,10 @@ class Mlp(FeedForward):
     def __call__(
         self, x: Float[Array, "B T D"], *, key: Key | None = None
     ) -> Float[Array, "B T D"]:
-        act = activation(self.ffn.activation)
-        hidden = add(contract("btd,df->btf", x, self.up), self.up_bias)
-        if self.gate is None:
-            hidden = act(hidden)
-        else:
-            hidden = act(add(contract("btd,df->btf", x, self.gate), self.gate_bias)) * hidden
+        hidden, gate = add(contract("btd,df->btf", x, self.up), self.up_bias), None
+        if self.gate is not None:
+            gate = add(contract("btd,df->btf", x, self.gate), self.gate_bias)
+        hidden = hidden_units(self.ffn, hidden, gate)
         hidden = constrain(dropout(hidden, self.ffn.dropout, key), "batch length mlp")
         return add(contract("btf,fd->btd", hidden, self.down), self.down_bias)
 

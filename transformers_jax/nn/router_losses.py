@@ -74,6 +74,59 @@ class RouterLosses:
         return total
 
 
+@dataclass(frozen=True)
+class BalanceLoss:
+    """What the routers of a decoder add to the loss (Mixtral in transformers).
+
+    Attributes:
+        weight: multiplies it; None: nothing is added.
+        top: k, the experts of a token.
+        always: whether calls give scores, and count the loss, that do not say
+            `output_router_logits`.
+    """
+
+    weight: float | None
+    top: int
+    always: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is part of the loss that training minimises."""
+        return self.always and self.weight is not None
+
+    def fields(
+        self,
+        scores: tuple[Float[Array, "B T E"], ...],
+        valid: Bool[Array, "B T"] | None,
+        terms: dict[str, Mean] | None,
+    ) -> dict[str, Any]:
+        """{"aux_loss": ...}, k times `balance_loss` of the tokens of all rows and layers, without
+        padding; and the loss with it, if there are terms of one."""
+        if self.weight is None:
+            return {}
+        joined = jnp.concatenate([x.reshape(-1, x.shape[-1]) for x in scores])
+        counted = None
+        if valid is not None:
+            rows = jnp.broadcast_to(valid, scores[0].shape[:2]).reshape(-1)
+            counted = jnp.tile(rows, len(scores))
+        losses = {"aux_loss": self.top * balance_loss(joined, self.top, counted)}
+        if terms is None:
+            return losses
+        (word_loss,) = terms.values()
+        router_loss = self.term(losses, scores[0].shape[0])
+        return {**loss_of(word_loss=word_loss, router_loss=router_loss), **losses}
+
+    def term(self, fields: Mapping[str, Array], rows: int) -> Mean:
+        """The penalty as a sum over the rows, and their number. Of a part of a batch it is that of
+        its own tokens: a balance is no mean over tokens."""
+        return self.penalty(fields) * rows, jnp.float32(rows)
+
+    def penalty(self, fields: Mapping[str, Array]) -> Float[Array, ""]:
+        """What the loss of the routers adds to the loss."""
+        assert self.weight is not None
+        return self.weight * fields["aux_loss"]
+
+
 def _mean(x: Array, valid: Array | None) -> Array:
     """Over the tokens that count."""
     if valid is None:

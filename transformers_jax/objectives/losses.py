@@ -134,15 +134,18 @@ def causal_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> 
     With an `attention_mask` this is what `score` gives of each row: padding is no target (unless
     `labels` hold it) and predicts none, so that the first token after it is no target, and
     positions do not count it. Without labels, a token that those before it attend to (of a prefix)
-    is no target.
+    is no target. Where the config of a model with experts says `output_router_logits`, the balance
+    loss of its routers is added, and reported as `router_loss`.
     """
     require(batch, "input_ids")
+    routing = model.routing if isinstance(model, Model) else None
+    routing = routing if routing is not None and routing.trains else None
     targets = causal_targets(batch)
     model, placed = with_text_positions(model, dict(batch))
     if "labels" not in batch and (free := unattended(reading_of(model), placed)) is not None:
         targets = jnp.where(free[:, 1:], targets, IGNORED)
     output = model(**read_inputs(placed), key=key, output_unembedding=True)
-    return loss.of(output.unembedding, targets)
+    return _with_routers(loss.of(output.unembedding, targets), routing, output, len(targets))
 
 
 def read_inputs(batch: Batch) -> dict[str, Any]:
@@ -186,10 +189,15 @@ def seq2seq_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) ->
     routing = model.routing if isinstance(model, Model) else None
     extra |= {} if routing is None else {"output_router_logits": True}
     output, labels = _forward(model, batch, key, **extra)
-    total, metrics = loss.of(output.unembedding, labels)
+    of_words = loss.of(output.unembedding, labels)
+    return _with_routers(of_words, routing, output, len(output.encoder_last_hidden_state))
+
+
+def _with_routers(of_words: LossAndMetrics, routing: Any, output: Any, rows: int) -> LossAndMetrics:
+    """A loss over a vocabulary, and what the routers of experts add to it."""
     if routing is None:
-        return total, metrics
-    rows = len(output.encoder_last_hidden_state)
+        return of_words
+    _, metrics = of_words
     terms = {"word_loss": metrics["loss"], "router_loss": routing.term(output, rows)}
     return sum_of_means(terms), {"cross_entropy": metrics["loss"], **metrics, "loss": terms}
 

@@ -7,17 +7,25 @@ from typing import Any
 
 from transformers_jax.models.wiring.tower import TowerOutput
 from transformers_jax.models.wiring.wire import Wire
-from transformers_jax.nn.router_losses import RouterLosses
-from transformers_jax.nn.stack import StackOutput
+from transformers_jax.nn.router_losses import BalanceLoss, RouterLosses
 
 
-def fields_of_stack(ran: StackOutput, routers: bool) -> dict[str, Any]:
-    """Those of one stack."""
-    return {
+def fields_of_stack(
+    own: TowerOutput, terms: Any, routing: BalanceLoss | None, asked: bool | None
+) -> dict[str, Any]:
+    """Those of one stack; `terms` are those of the loss, to which routers add theirs. Whether the
+    scores of routers are `asked` for, the family says where a call does not."""
+    ran = own.ran
+    routers = routing is not None and routing.always if asked is None else asked
+    scores = ran.routers if routers else ()
+    fields: dict[str, Any] = {}
+    if scores and routing is not None and ran.cache is None:
+        fields |= routing.fields(scores, own.valid, terms)
+    return fields | {
         "cache": ran.cache,
         "hidden_states": ran.hidden or None,
         "attentions": ran.weights or None,
-        "router_logits": ran.routers or None if routers else None,
+        "router_logits": tuple(x.reshape(-1, x.shape[-1]) for x in scores) or None,
     }
 
 
@@ -27,7 +35,7 @@ def fields_of_sides(
     outputs: Mapping[str, Any],
     terms: Any,
     routing: RouterLosses | None,
-    routers: bool,
+    routers: bool | None,
 ) -> dict[str, Any]:
     """Those of a decoder, which `wire` connects, and of the encoder to which it attends; `terms`
     are those of the loss, to which routers add theirs."""

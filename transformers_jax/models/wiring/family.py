@@ -19,7 +19,7 @@ from transformers_jax.models.wiring.shift import ShiftRight
 from transformers_jax.models.wiring.tower import Tower
 from transformers_jax.nn.embed import Embedder, EmbedSpec, TokenEmbedder
 from transformers_jax.nn.head import Head
-from transformers_jax.nn.router_losses import RouterLosses
+from transformers_jax.nn.router_losses import BalanceLoss, RouterLosses
 from transformers_jax.nn.stack import Stack
 from transformers_jax.spec import Initial, StackSpec
 
@@ -67,18 +67,27 @@ class OneTower(FamilyConfig):
         """The head of this name, which is not "none"."""
         raise NotImplementedError
 
+    def routing(self, head: str) -> BalanceLoss | None:
+        """The auxiliary loss of the routers of experts."""
+        return None
+
     def build(self, head, execution, mask=None) -> Network:
         masks = by_stack(mask)
         cross = {"cross": masks["cross"]} if masks.get("cross") else {}
         stack = Stack(self.spec(masks.get("decoder"), **cross), execution)
         tower = Tower(self.embedder(head), stack, pooler=self.pooler(head), reduce=self.reduce())
-        return Network({"stack": tower}, self.head_run_by(head, execution))
+        routing = self.routing(head)
+        return Network({"stack": tower}, self.head_run_by(head, execution), routing=routing)
 
     def head_run_by(self, head: str, execution: Any) -> Head | None:
         """The head of a model that is run in this way; None for a bare backbone."""
         return None if head == "none" else self.head(head)
 
     # ------------------------------------------------------------ the table
+
+    def backbones(self) -> tuple[str, ...]:
+        """The same rows as other files cut their tensors."""
+        return ()
 
     def pooler_rows(self, theirs: str) -> str:
         """The rows of the pooler, whose layer has this name in files."""
@@ -101,18 +110,25 @@ class OneTower(FamilyConfig):
         texts = {name: self.head_rows(name, tied and name == head) for name in self.HEADS.values()}
         # a model without a head is saved without the prefix, its pooler included
         pooler = f"{'' if head == 'none' else prefix}{self.POOLER}"
-        return Table(
-            (
-                *behind(prefix, self.backbone_rows()),
-                *rows(self.pooler_rows(pooler) if self.POOLER else "", group="pooler"),
-                *of_heads(texts, head),
-            ),
+        further = (
+            *rows(self.pooler_rows(pooler) if self.POOLER else "", group="pooler"),
+            *of_heads(texts, head),
+        )
+        table = Table(
+            (*behind(prefix, self.backbone_rows()), *further),
             prefix=prefix,
             prefixes=(self.PREFIX, *self.PREFIXES.values()),
             aliases=self.ALIASES,
             ignore=self.IGNORE,
             # v4 shared the bias of untied words as well
             ties=self.ties if tied else tuple(replace(tie, separate=True) for tie in self.ties[1:]),
+        )
+        variants = (backbone(text, self.spec().slots) for text in self.backbones())
+        return replace(
+            table,
+            variants=tuple(
+                replace(table, rows=(*behind(prefix, body), *further)) for body in variants
+            ),
         )
 
 

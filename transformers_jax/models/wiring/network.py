@@ -21,7 +21,7 @@ from transformers_jax.nn.adapted import without_adapter
 from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.head import Head, HeadInputs, no_head
 from transformers_jax.nn.noise import split_key
-from transformers_jax.nn.router_losses import RouterLosses
+from transformers_jax.nn.router_losses import BalanceLoss, RouterLosses
 
 OWN = ("head", "shift", "routing", "output_of", "wires", "plan")
 """The attributes of a network beside those of its class and its towers."""
@@ -58,7 +58,7 @@ class Network(Decoding):
         head: Head | None = None,
         *,
         shift: ShiftRight | None = None,
-        routing: RouterLosses | None = None,
+        routing: RouterLosses | BalanceLoss | None = None,
         output_of: str | None = None,
     ):
         check_towers(towers, taken=(*dir(type(self)), *OWN), output_of=output_of)
@@ -190,7 +190,7 @@ class Network(Decoding):
         cache=None,
         output_hidden_states=False,
         output_attentions=False,
-        output_router_logits=False,
+        output_router_logits=None,
         **arguments,
     ) -> Output:
         """`tags` (and `attention_mask`) are of the first tower's tokens, `decoder_tags` of the
@@ -213,7 +213,9 @@ class Network(Decoding):
                     name, arguments, outputs, collect, (embed_key, stack_key),
                     pairs if last else None, cache if last else None,
                 )  # fmt: skip
-                outputs[name] = dict(ran.record(output_router_logits)) if name in read else ran
+                outputs[name] = (
+                    dict(ran.record(bool(output_router_logits))) if name in read else ran
+                )
         show = dict(hidden=output_hidden_states, routers=output_router_logits)
         return self._answer_of(outputs, arguments, labels, head_key, **show)
 
@@ -288,7 +290,7 @@ class Network(Decoding):
         labels: Mapping[str, Any],
         key: Array | None,
         hidden: bool,
-        routers: bool,
+        routers: bool | None,
     ) -> Output:
         """The fields of the head, and those of the towers that a call asks for."""
         own: TowerOutput = outputs[self.wires[-1].name]
@@ -307,7 +309,8 @@ class Network(Decoding):
                 self.wires[-1], own, outputs, fields.get("loss_terms"), self.routing, routers
             )
         else:
-            fields |= fields_of_stack(own.ran, routers)
+            terms = fields.get("loss_terms")
+            fields |= fields_of_stack(own, terms, self.routing, routers)
         return Output(**{**fields, **self.further_fields(outputs, arguments)})
 
     def further_fields(
