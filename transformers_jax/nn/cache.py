@@ -239,8 +239,8 @@ def empty_cache(
                 )
             (mask,) = op.masks
             slots = slots_for(mask, size, spare)
-            shape = (*leading, batch, slots, op.groups)
-            entry[branch.name] = _empty(shape, op.kv, op.value or op.kv, slots == size, made_for)
+            key, value = ((*leading, batch, slots, *each) for each in op.cached)
+            entry[branch.name] = _empty(key, value, slots == size, made_for)
             tags[slots] = tags.get(slots, frozenset()) | mask.tags
         layers.append(entry)
     return Cache(
@@ -255,14 +255,15 @@ def empty_cache(
 
 
 def _empty(
-    shape: tuple[int, ...], kv: int, value: int, full: bool, made_for: CacheSpec
+    key: tuple[int, ...], value: tuple[int, ...], full: bool, made_for: CacheSpec
 ) -> KeyValues:
     scales = None
     if made_for.dtype == jnp.int8:
-        scales = jnp.zeros((*shape, 1), jnp.float32), jnp.zeros((*shape, 1), jnp.float32)
+        of_key, of_value = (jnp.zeros((*each[:-1], 1), jnp.float32) for each in (key, value))
+        scales = of_key, of_value
     return KeyValues(
-        key=jnp.zeros((*shape, kv), made_for.dtype),
-        value=jnp.zeros((*shape, value), made_for.dtype),
+        key=jnp.zeros(key, made_for.dtype),
+        value=jnp.zeros(value, made_for.dtype),
         kind="full" if full else "ring",
         per_row=made_for.per_row,
         scales=scales,

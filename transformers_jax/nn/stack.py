@@ -284,8 +284,8 @@ class Stack(nnx.Module):
                     keys = keys if op.extend is None else extended(op.extend, keys)
                     drawn = connect(mask, nodes, keys, pairs, self.spec.features)
                     edges[None, mask, op.extend] = prepare(drawn, how)
-            if op.rotary is not None and (op.rotary, op.kv) not in rotations:
-                rotations[op.rotary, op.kv] = rotation(op.rotary, op.kv, nodes, key)
+            if op.rotary is not None and (op.rotary, op.rotated) not in rotations:
+                rotations[op.rotary, op.rotated] = rotation(op.rotary, op.rotated, nodes, key)
         present = {name: source.nodes for name, source in sources.items()}
         present = present if cache is None else cache.sources
         self._check_sources(present)

@@ -67,6 +67,17 @@ class OpSpec:
     scale: float | None
     """H, K, G, U and the scale of scores: of operations that have scores, rotations or a cache."""
 
+    @property
+    def rotated(self) -> int:
+        """How many numbers of a head its rotation is made for."""
+        return self.kv
+
+    @property
+    def cached(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What a cache holds of a token, twice: how many vectors, of which width. Those are its
+        keys, [G K], and its values, [G U]."""
+        return (self.groups, self.kv), (self.groups, self.value or self.kv)
+
     def build(self, width: int, initial: Initial, source: str | None = None) -> Any:
         """The module (`nn.operation.Op`) over a stream of this width, D; `source` names what it
         attends to, None for the stream itself."""
