@@ -213,9 +213,7 @@ class Network(Decoding):
                     name, arguments, outputs, collect, (embed_key, stack_key),
                     pairs if last else None, cache if last else None,
                 )  # fmt: skip
-                outputs[name] = (
-                    dict(ran.record(bool(output_router_logits))) if name in read else ran
-                )
+                outputs[name] = dict(ran.record(output_router_logits)) if name in read else ran
         show = dict(hidden=output_hidden_states, routers=output_router_logits)
         return self._answer_of(outputs, arguments, labels, head_key, **show)
 
@@ -304,13 +302,11 @@ class Network(Decoding):
         own = own if hidden else own._replace(ran=own.ran._replace(hidden=()))
         if self.has_separate_towers:  # the head has answered for each
             return Output(**fields)
+        routing = fields.get("loss_terms"), self.routing, routers
         if self.is_encoder_decoder:
-            fields |= fields_of_sides(
-                self.wires[-1], own, outputs, fields.get("loss_terms"), self.routing, routers
-            )
+            fields |= fields_of_sides(self.wires[-1], own, outputs, *routing)
         else:
-            terms = fields.get("loss_terms")
-            fields |= fields_of_stack(own, terms, self.routing, routers)
+            fields |= fields_of_stack(own, *routing)
         return Output(**{**fields, **self.further_fields(outputs, arguments)})
 
     def further_fields(

@@ -57,7 +57,7 @@ class TowerOutput(NamedTuple):
     row: Row | None = None
     fields: Mapping[str, Array] = {}
 
-    def record(self, router_logits: bool = False) -> Output:
+    def record(self, router_logits: bool | None = False) -> Output:
         """As the output of a model without a head."""
         return Output(
             last_hidden_state=self.x,
