@@ -12,6 +12,9 @@ processors/    constraints on the text and cut-offs, from scores to scores
 sampling.py    the draw
 search.py      prefill and the loop: greedy and sampling
 beam.py        beam search
+rows.py        texts that grow by numbers of tokens of their own
+assistance.py  where drafts come from
+assisted.py    assisted (speculative) decoding
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced, ordinary
+from transformers_jax.generation.assistance import Assistance, assistance_of
+from transformers_jax.generation.assisted import assisted_search
 from transformers_jax.generation.beam import beam_search
 from transformers_jax.generation.inputs import Request, check_head, read
 from transformers_jax.generation.job import Job, Result
@@ -77,6 +82,7 @@ def generate(
     decoder_tags: Mapping[str, Int[Array, "B T"]] | None = None,
     logits_processor: Any = None,
     prefix_allowed_tokens_fn: Callable[..., Any] | None = None,
+    assistant_model: Any = None,
     key: Key | None = None,
     generation_config: Any = None,
     return_dict_in_generate: bool = False,
@@ -120,11 +126,14 @@ def generate(
             the same class as one that an option makes replaces it.
         prefix_allowed_tokens_fn: (number of the prompt, its text so far) -> ids of the tokens that
             may come next; called on the host, for every row in every step.
+        assistant_model: a smaller model with the same vocabulary, which drafts tokens; those that
+            the model would have written itself are accepted (`assisted.py`).
         key: a `jax.random.key`, needed if and only if `do_sample`; same key, same text.
         return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (beams)
             and, with `output_scores`, `scores`: one array of processed scores a step; with
             `output_log_probs`, `token_log_probs`: of each new token among the processed scores, as
-            they are before a temperature divides them.
+            they are before a temperature divides them. Where tokens are drafted, `accepted_tokens`
+            and `drafted_tokens` count them for each row.
         fixed_width: return prompt + max_new_tokens columns always, e.g. inside `jax.jit`;
             otherwise the result is as wide as its longest row.
 
@@ -174,6 +183,7 @@ def generate(
         tags=tags,
         decoder_tags=decoder_tags,
     )
+    assistance = assistance_of(model, chosen, assistant_model)
     request = read(call)
     if request.new == 0:
         ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.columns :]
@@ -189,7 +199,8 @@ def generate(
         key,
         **{k: v and return_dict_in_generate for k, v in kept.items()},
     )
-    result = _run(*split(model), job)
+    assistant = (None, None) if assistant_model is None else split(assistant_model)
+    result = _run(*split(model), job, assistance, *assistant)
     return _finish(result, request, return_dict_in_generate, fixed_width)
 
 
@@ -212,16 +223,28 @@ def _job(
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _run(definition: Any, params: Params, job: Job) -> Result:
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def _run(
+    definition: Any,
+    params: Params,
+    job: Job,
+    assistance: Assistance | None,
+    other_definition: Any,
+    other_params: Params | None,
+) -> Result:
     """Prefill and loop in one program, cached by the static fields of the job and the shapes.
 
     The stacked parameters are split into layers once, before the loop: slicing them in every step
     costs a copy of all weights per token.
     """
-    model = merge(definition, params).decoding()
+    whole = merge(definition, params)
+    model = whole.decoding()
     if not model.is_encoder_decoder:
         model = with_text_position_masks(model)  # because prompts were moved
+    if assistance is not None:
+        other = None if other_params is None else merge(other_definition, other_params)
+        drafter = assistance.drafter(whole, other, job)
+        return assisted_search(model, job, drafter, assistance.size)
     return (beam_search if job.options.num_beams > 1 else search)(model, job)
 
 
@@ -248,6 +271,8 @@ def _finish(result: Result, request: Request, as_output: bool, fixed_width: bool
         fields["scores"] = tuple(banned[step] for step in range(steps))
     if result.log_probs is not None:
         fields["token_log_probs"] = result.log_probs[:steps].T
+    if result.drafted is not None:
+        fields |= {"accepted_tokens": result.accepted, "drafted_tokens": result.drafted}
     return Output(**fields)
 
 

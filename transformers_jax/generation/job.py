@@ -90,3 +90,5 @@ class Result(NamedTuple):
     row_scores: Float[Array, " R"] | None = None
     scores: Float[Array, "width N V"] | None = None
     log_probs: Float[Array, "width R"] | None = None  # of each new token, at temperature 1
+    accepted: Int[Array, " R"] | None = None  # drafted tokens that are in the text
+    drafted: Int[Array, " R"] | None = None

@@ -70,6 +70,12 @@ class Options:
     max_initial_timestamp_index: int | None = None  # the latest time at which a text may begin
     renormalize_logits: bool = False  # after all of the above, scores are log-probabilities again
 
+    prompt_lookup_num_tokens: int | None = None  # drafted of what the text says elsewhere
+    max_matching_ngram_size: int = 2  # the longest n-gram that is looked up
+    num_assistant_tokens: int = 5  # the most that an assistant drafts at once
+    assistant_confidence_threshold: float = 0.4  # a draft ends behind a token less likely than this
+    assistant_early_exit: int | None = None  # the model's first layers draft
+
     eos_token_id: tuple[int, ...] = ()
     pad_token_id: int | None = None  # fills finished rows; absent: the first end-of-sequence token
     bos_token_id: int | None = None
@@ -95,11 +101,14 @@ UNSUPPORTED: dict[str, Any] = {
     **dict.fromkeys(("num_beam_groups", "guidance_scale"), 1),
     **dict.fromkeys(("token_healing", "low_memory"), False),
     **dict.fromkeys(("constraints", "force_words_ids", "stop_strings", "max_time"), None),
-    **dict.fromkeys(("watermarking_config", "dola_layers", "prompt_lookup_num_tokens"), None),
+    **dict.fromkeys(("watermarking_config", "dola_layers"), None),
 }
 
 # Options of transformers about how, not what: accepted, without effect here.
-IRRELEVANT = ("use_cache", "cache_implementation", "cache_config", "disable_compile")
+IRRELEVANT = (
+    *("use_cache", "cache_implementation", "cache_config", "disable_compile"),
+    *("num_assistant_tokens_schedule", "assistant_lookbehind", "target_lookbehind"),
+)
 
 
 def resolve(

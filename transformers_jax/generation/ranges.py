@@ -91,6 +91,10 @@ def _is_count(value: int | None) -> bool:
     return (value or 0) >= 0
 
 
+def _is_some(value: int | None) -> bool:
+    return value is None or value >= 1
+
+
 def _is_scale(value: float) -> bool:
     low, high = SCALE_LIMITS
     return value <= 0 or low <= value <= high  # below 0 another rule says more
@@ -141,6 +145,11 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("max_initial_timestamp_index", _is_count, ">= 0"),
     ("no_repeat_ngram_size", _is_count, ">= 0 (0: off)"),
     ("encoder_no_repeat_ngram_size", _is_count, ">= 0 (0: off)"),
+    ("prompt_lookup_num_tokens", _is_some, ">= 1"),
+    ("max_matching_ngram_size", _is_some, ">= 1"),
+    ("num_assistant_tokens", _is_some, ">= 1"),
+    ("assistant_early_exit", _is_some, ">= 1"),
+    ("assistant_confidence_threshold", lambda value: 0 <= value <= 1, "in [0, 1] (0: off)"),
 )
 
 

@@ -48,7 +48,7 @@ def search(model: Any, job: Job) -> Result:
         token = jnp.where(ended, job.pad, token).astype(text.ids.dtype)
         ended |= job.ends(token)
         made = record(state.scores, scores, text.new)
-        likely = record(state.log_probs, _log_prob(job, scores, token), text.new)
+        likely = record(state.log_probs, log_probs(job, scores, token), text.new)
         return _State(text.write(token), ended, cache, made, likely)
 
     def step(state: _State) -> _State:
@@ -66,11 +66,13 @@ def search(model: Any, job: Job) -> Result:
     return Result(text.ids, text.new, scores=state.scores, log_probs=state.log_probs)
 
 
-def _log_prob(job: Job, scores: Float[Array, "R V"], token: Int[Array, " R"]) -> Float[Array, " R"]:
-    """The log-probability of each row's token among the processed scores, before they were divided
-    by a temperature."""
-    whole = scores * job.temperature
-    return jnp.take_along_axis(jax.nn.log_softmax(whole, axis=-1), token[:, None], axis=1)[:, 0]
+def log_probs(
+    job: Job, scores: Float[Array, "*R V"], token: Int[Array, "*R"]
+) -> Float[Array, "*R"]:
+    """The log-probabilities of tokens among the processed scores, before they were divided by a
+    temperature."""
+    whole = jax.nn.log_softmax(scores * job.temperature, axis=-1)
+    return jnp.take_along_axis(whole, token[..., None], axis=-1)[..., 0]
 
 
 # ---------------------------------------------------------------- shared with beam search

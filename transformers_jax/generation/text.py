@@ -19,12 +19,14 @@ class Text(NamedTuple):
     R rows (batch x beams). The columns before `offset` exist only because widths come in buckets;
     those from `offset` to `start` are the caller's own padding. New tokens begin at `begin`. Tags
     are of all columns, those that are not written yet included.
+
+    Where rows grow by numbers of their own (`rows.py`), `offset`, `begin` and `end` are of each.
     """
 
     ids: Int[Array, "R W"]
     start: Int[Array, " R"]
     offset: Int[Array, ""]
-    begin: int
+    begin: int | Int[Array, ""]
     end: Int[Array, ""]
     tags: dict[str, Int[Array, "R W"]] = {}
 

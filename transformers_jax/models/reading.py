@@ -43,6 +43,8 @@ class Reading:
         placeholder: the token in whose place what is made of these stands.
         prompt: the ids of a prompt, where a call has none but something beside it.
         tag_arguments: the arguments that are tags of the prompt's tokens.
+        rewinds: whether tokens can be taken back from its cache, and each row have a length of its
+            own; not where one state stands for the whole past.
     """
 
     writes: bool = False
@@ -66,6 +68,7 @@ class Reading:
     placeholder: Placeholder | None = None
     prompt: tuple[int, ...] = ()
     tag_arguments: tuple[TagArgument, ...] = ()
+    rewinds: bool = True
 
     @property
     def looks_ahead(self) -> bool:

@@ -272,6 +272,7 @@ class RecurrentTranslator(Translates):
     def reading(self):
         return Reading(
             writes=True,
+            rewinds=False,
             cross=(self.attention.spec.mask,),
             vocabulary=self.config.target_vocab,
             source_vocabulary=self.embed.vocabulary,

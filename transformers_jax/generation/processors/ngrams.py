@@ -13,6 +13,7 @@ from transformers_jax.generation.processors.record import (
     copied,
     marked,
     record,
+    row_of,
     static,
 )
 from transformers_jax.generation.text import Text
@@ -48,6 +49,11 @@ class EncoderNoRepeatNGramLogitsProcessor(Processor):
 
     def __post_init__(self) -> None:
         _check_size(self, "encoder_ngram_size")
+
+    def of_row(self, row: Int[Array, ""], count: int) -> Processor:
+        ids = row_of(jnp.atleast_2d(jnp.asarray(self.encoder_input_ids)), row, count)
+        valid = None if self.valid is None else row_of(jnp.asarray(self.valid), row, count)
+        return EncoderNoRepeatNGramLogitsProcessor(self.encoder_ngram_size, ids, valid)
 
     def process(self, text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
         ids = copied(jnp.atleast_2d(jnp.asarray(self.encoder_input_ids)), len(scores))

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Float
+from transformers_jax.arrays import Array, Float, Int
 from transformers_jax.generation.processors.record import (
     Processor,
     copied,
@@ -14,6 +14,7 @@ from transformers_jax.generation.processors.record import (
     marked,
     number,
     record,
+    row_of,
 )
 from transformers_jax.generation.text import Text
 
@@ -62,6 +63,11 @@ class EncoderRepetitionPenaltyLogitsProcessor(Processor):
     def __post_init__(self) -> None:
         self.settle(penalty=number(self.penalty))
         self.check("penalty", lambda value: value > 0, "> 0")
+
+    def of_row(self, row: Int[Array, ""], count: int) -> Processor:
+        ids = row_of(jnp.asarray(self.encoder_input_ids), row, count)
+        valid = None if self.valid is None else row_of(jnp.asarray(self.valid), row, count)
+        return EncoderRepetitionPenaltyLogitsProcessor(self.penalty, ids, valid)
 
     def process(self, text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
         ids = copied(jnp.asarray(self.encoder_input_ids), len(scores))

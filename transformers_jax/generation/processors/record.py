@@ -50,6 +50,10 @@ class Processor:
     def __call__(self, input_ids: Int[Array, "B T"], scores: Float[Array, "B V"]) -> Array:
         return infinite(self.process(whole_rows(input_ids), jnp.asarray(scores)))
 
+    def of_row(self, row: Int[Array, ""], count: int) -> Processor:
+        """The record for one of `count` rows alone; another one where it knows of each row."""
+        return self
+
     def settle(self, **values: Any) -> None:
         """Sets fields of a record while it is being made."""
         for name, value in values.items():
@@ -125,3 +129,8 @@ def ban(banned: Any, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
 def copied(x: Array, rows: int) -> Array:
     """An array with one row per prompt, its rows repeated for the beams or samples of each."""
     return jnp.repeat(x, rows // x.shape[0], axis=0)
+
+
+def row_of(x: Array, row: Int[Array, ""], count: int) -> Array:
+    """The prompt's row, with its axis, of an array with one per prompt, for `row` of `count`."""
+    return x[row // (count // x.shape[0])][None]

@@ -136,6 +136,12 @@ class PrefixConstrainedLogitsProcessor(Processor):
                 f"(number, ids) -> ids, got {self.prefix_allowed_tokens_fn!r}"
             )
 
+    def of_row(self, row: Int[Array, ""], count: int) -> Processor:
+        raise ValueError(
+            "prefix_allowed_tokens_fn is asked for whole batches, one token at a time: it does not "
+            "go with assisted decoding; leave assistant_model and the like out"
+        )
+
     def process(self, text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
         shape = jax.ShapeDtypeStruct(scores.shape, bool)
         host = lambda *arrays: self._allowed(scores.shape, *map(np.asarray, arrays))
