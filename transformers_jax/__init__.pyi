@@ -51,6 +51,10 @@ from .embedding.encode import (
 from .embedding.features import features as features
 from .embedding.zero_shot import zero_shot as zero_shot
 from .generation import generate as generate
+from .generation.detection import (
+    WatermarkDetector as WatermarkDetector,
+    WatermarkDetectorOutput as WatermarkDetectorOutput,
+)
 from .generation.ctc import decode_ctc as decode_ctc
 from .generation.ctc_symbols import (
     Symbols as Symbols,
@@ -86,6 +90,16 @@ from .generation.processors import (
     UnbatchedClassifierFreeGuidanceLogitsProcessor as UnbatchedClassifierFreeGuidanceLogitsProcessor,  # noqa: E501
     WatermarkLogitsProcessor as WatermarkLogitsProcessor,
     WhisperTimeStampLogitsProcessor as WhisperTimeStampLogitsProcessor,
+)
+from .generation.stopping import (
+    EosTokenCriteria as EosTokenCriteria,
+    MaxLengthCriteria as MaxLengthCriteria,
+    MaxTimeCriteria as MaxTimeCriteria,
+    StopStringCriteria as StopStringCriteria,
+)
+from .generation.watermarks import (
+    SynthIDTextWatermarkingConfig as SynthIDTextWatermarkingConfig,
+    WatermarkingConfig as WatermarkingConfig,
 )
 from .graph import (
     Before as Before,

@@ -213,7 +213,27 @@ def by_generate(arrays):
         arrays[f"written_{number}"] = out.sequences.numpy()
         steps = out.scores if call.get("num_beams", 1) == 1 else out.scores[:1]
         arrays[f"written_{number}_scores"] = torch.stack(steps).numpy()
+    detected(model.config, arrays)
     (HERE / "written.json").write_text(json.dumps(WRITTEN) + "\n")
+
+
+def detected(config, arrays):
+    """What the detector says of the marked texts, new tokens only, and of one that is not."""
+    for number, call in enumerate(WRITTEN):
+        marks = call.get("watermarking_config")
+        if marks is None or marks is SYNTH:
+            continue
+        for once in (False, True):
+            detector = transformers.WatermarkDetector(
+                config, "cpu", transformers.WatermarkingConfig(**marks).to_dict(),
+                ignore_repeated_ngrams=once,
+            )  # fmt: skip
+            for text in (number, 0):
+                ids = torch.tensor(arrays[f"written_{text}"][:, -9:])
+                out = detector(ids, return_dict=True)
+                arrays[f"detected_{number}_{text}_{int(once)}"] = np.stack(
+                    [out.num_tokens_scored, out.num_green_tokens, out.z_score, out.p_value]
+                )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ tags.py        what masks compare of the prompt, and of the tokens to come
 job.py         the record of a search, its text and its result
 text.py        the text that is written
 processors/    constraints on the text and cut-offs, from scores to scores
+stopping/      when a row has ended
+guidance.py    the other prompt of a text; watermarks.py, lists of green tokens
+detection.py   whether a text is marked
 sampling.py    the draw
 search.py      prefill and the loop: greedy and sampling
 beam.py        beam search
@@ -31,6 +34,7 @@ from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_trace
 from transformers_jax.generation.assistance import Assistance, assistance_of
 from transformers_jax.generation.assisted import assisted_search
 from transformers_jax.generation.beam import beam_search
+from transformers_jax.generation.guidance import Guidance
 from transformers_jax.generation.inputs import Request, check_head, read
 from transformers_jax.generation.job import Job, Result
 from transformers_jax.generation.options import (
@@ -44,7 +48,9 @@ from transformers_jax.generation.options import (
 )
 from transformers_jax.generation.padding import Call
 from transformers_jax.generation.processors.build import Setting, build
+from transformers_jax.generation.processors.record import infinite
 from transformers_jax.generation.search import search
+from transformers_jax.generation.stopping import criteria, limited, own_criteria
 from transformers_jax.generation.tags import marked
 from transformers_jax.inputs.arguments import narrow, traceable
 from transformers_jax.models.base import Model, check_model
@@ -83,6 +89,10 @@ def generate(
     logits_processor: Any = None,
     prefix_allowed_tokens_fn: Callable[..., Any] | None = None,
     assistant_model: Any = None,
+    negative_prompt_ids: Int[Array, "B S"] | None = None,
+    negative_prompt_attention_mask: Int[Array, "B S"] | None = None,
+    stopping_criteria: Any = None,
+    tokenizer: Any = None,
     key: Key | None = None,
     generation_config: Any = None,
     return_dict_in_generate: bool = False,
@@ -128,6 +138,13 @@ def generate(
             may come next; called on the host, for every row in every step.
         assistant_model: a smaller model with the same vocabulary, which drafts tokens; those that
             the model would have written itself are accepted (`assisted.py`).
+        negative_prompt_ids: with `guidance_scale`, the prompt from which the text is led away; its
+            pad tokens are padding where no `negative_prompt_attention_mask` says so. Without it,
+            the last token of the prompt.
+        stopping_criteria: records (`tj.StopStringCriteria(...)`), or functions (text) -> which rows
+            have ended, Bool[R] or Bool[], that JAX can trace. One of the same class as one that an
+            option makes replaces it.
+        tokenizer: the model's, which `stop_strings` need.
         key: a `jax.random.key`, needed if and only if `do_sample`; same key, same text.
         return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (beams)
             and, with `output_scores`, `scores`: one array of processed scores a step; with
@@ -154,12 +171,16 @@ def generate(
         input_ids = jnp.broadcast_to(jnp.array(reading.prompt), (rows, len(reading.prompt)))
     generation_config = as_mapping(generation_config)
     _refuse_unknown([*options, *generation_config])
-    chosen = resolve(
-        options,
-        generation_config,
-        model.generation_config or {},
-        model.config,
-        reading.vocabulary,
+    criteria_of_caller = own_criteria(stopping_criteria)
+    chosen = limited(
+        resolve(
+            options,
+            generation_config,
+            model.generation_config or {},
+            model.config,
+            reading.vocabulary,
+        ),
+        criteria_of_caller,
     )
     if chosen.do_sample and key is None:
         raise ValueError("do_sample=True draws at random: pass key=jax.random.key(seed)")
@@ -182,6 +203,12 @@ def generate(
         inputs=inputs,
         tags=tags,
         decoder_tags=decoder_tags,
+        negative_prompt_ids=negative_prompt_ids,
+        negative_prompt_attention_mask=negative_prompt_attention_mask,
+        processors=logits_processor,
+        allowed=prefix_allowed_tokens_fn,
+        criteria=criteria_of_caller,
+        tokenizer=tokenizer,
     )
     assistance = assistance_of(model, chosen, assistant_model)
     request = read(call)
@@ -190,32 +217,31 @@ def generate(
         ids = jnp.repeat(ids, chosen.num_return_sequences, axis=0)
         return Output(sequences=ids) if return_dict_in_generate else ids
     kept = {"with_scores": output_scores, "with_log_probs": output_log_probs}
-    own, allowed = logits_processor, prefix_allowed_tokens_fn
-    job = _job(
-        request,
-        call,
-        own,
-        allowed,
-        key,
-        **{k: v and return_dict_in_generate for k, v in kept.items()},
-    )
+    job = _job(request, call, key, **{k: v and return_dict_in_generate for k, v in kept.items()})
     assistant = (None, None) if assistant_model is None else split(assistant_model)
     result = _run(*split(model), job, assistance, *assistant)
     return _finish(result, request, return_dict_in_generate, fixed_width)
 
 
-def _job(
-    request: Request, call: Call, own: Any, allowed: Any, key: Key | None, **kept: bool
-) -> Job:
+def _job(request: Request, call: Call, key: Key | None, **kept: bool) -> Job:
     """The record of a search; numbers are arrays, what decides the program is static."""
     options, prompt, new = call.options, request.prompt, jnp.int32(request.new)
-    vocabulary = call.model.reading.vocabulary
-    setting = Setting(jnp.int32(request.columns), new, prompt.source, vocabulary, own, allowed)
+    setting = Setting(
+        columns=jnp.int32(request.columns),
+        new=new,
+        source=prompt.source,
+        vocabulary=call.model.reading.vocabulary,
+        own=call.processors,
+        allowed=call.allowed,
+    )
+    negative = request.negative
     return Job(
         prompt=prompt._replace(source=None),
         processors=build(options, setting),
         limit=new,
         length_penalty=jnp.float32(options.length_penalty),
+        criteria=criteria(options, call.criteria, call.tokenizer),
+        guidance=negative and Guidance(jnp.float32(options.guidance_scale), negative),
         key=key if options.do_sample else None,
         options=of_search(options),
         width=request.width,
@@ -267,8 +293,8 @@ def _finish(result: Result, request: Request, as_output: bool, fixed_width: bool
     if result.row_scores is not None:
         fields["sequences_scores"] = result.row_scores
     if result.scores is not None:
-        banned = jnp.where(result.scores <= -1e29, -jnp.inf, result.scores)  # as transformers
-        fields["scores"] = tuple(banned[step] for step in range(steps))
+        scores = infinite(result.scores)
+        fields["scores"] = tuple(scores[step] for step in range(steps))
     if result.log_probs is not None:
         fields["token_log_probs"] = result.log_probs[:steps].T
     if result.drafted is not None:

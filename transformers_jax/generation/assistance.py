@@ -65,6 +65,11 @@ def assistance_of(model: Model, options: Options, assistant: Any) -> Assistance 
             f"{names[0]} drafts for one text a row, and num_beams is {options.num_beams}; pass "
             f"num_beams=1, or leave {names[0]} out"
         )
+    if options.guidance_scale != 1:
+        raise ValueError(
+            f"{names[0]} drafts for one prompt a row, and guidance_scale={options.guidance_scale} "
+            f"reads two; pass guidance_scale=None, or leave {names[0]} out"
+        )
     _check_rows(model, "the model")
     size = options.num_assistant_tokens
     if options.prompt_lookup_num_tokens is not None:

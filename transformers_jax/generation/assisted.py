@@ -144,7 +144,7 @@ def assisted_search(model: Any, job: Job, drafter: DraftModel | LookUp, size: in
     Each row accepts as many as it can; those that have less wait for no other. `accepted` and
     `drafted` of the result count the drafted tokens of each row.
     """
-    copies, sampled = job.options.num_return_sequences, job.key is not None
+    job, copies, sampled = job.begun(), job.options.num_return_sequences, job.key is not None
     whole = job.begin_text(copies)
     text = rows.rows_of(whole)
     first, cache = rows.prefill(model, job, text, copies, size + 1)
@@ -292,5 +292,6 @@ def _write(
 
 def _stops(job: Job, text: Text, number: Int[Array, ""]) -> Bool[Array, " R"]:
     """Whether each row ends with the token `number` behind its end."""
-    token = rows.take(text.ids, (text.end + number)[:, None])[:, 0]
-    return job.ends(token)
+    longer = text._replace(end=text.end + number + 1)
+    one = lambda row: job.stops(rows.of_row(longer, row))[0]
+    return jax.vmap(one)(jnp.arange(len(text.ids)))

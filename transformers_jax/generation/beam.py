@@ -15,12 +15,14 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int
-from transformers_jax.generation import processors, sampling
+from transformers_jax.generation import sampling
 from transformers_jax.generation.job import Job, Result
 from transformers_jax.generation.search import (
+    Scores,
     advance,
     loop,
     prefill,
+    processed,
     record,
     score_buffer,
 )
@@ -55,8 +57,10 @@ class _State(NamedTuple):
 def beam_search(model: Any, job: Job) -> Result:
     """The best `num_return_sequences` hypotheses of each row, best first."""
 
-    def choose(state: _State, logits: Float[Array, "R V"], cache: Any) -> _State:
-        chance = processors.apply(job.processors, state.text, jax.nn.log_softmax(logits))
+    job = job.begun()
+
+    def choose(state: _State, logits: Scores, cache: Any) -> _State:
+        chance = processed(job, state.text, jax.tree.map(jax.nn.log_softmax, logits))
         scores = record(state.scores, chance, state.text.new)
         return _step(state._replace(cache=cache, scores=scores), chance, job)
 
@@ -106,7 +110,7 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
 
     ids = _pick(state.text.ids.reshape(batch, beams, -1), parent)  # (B, candidates, W)
     ids = jax.lax.dynamic_update_slice_in_dim(ids, token[..., None], state.text.end, axis=2)
-    stops = job.ends(token) | (length >= job.limit)
+    stops = _stops(ids, state.text, job) | (length >= job.limit)
 
     running, best = jax.lax.top_k(jnp.where(stops, score + NEVER, score), beams)
     rows = jnp.arange(batch)[:, None] * beams + _pick(parent, best)
@@ -134,6 +138,14 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
     return _State(
         text, running, rows.reshape(-1), finished, still_open, going, state.cache, state.scores
     )
+
+
+def _stops(ids: Int[Array, "B C W"], text: Text, job: Job) -> Bool[Array, "B C"]:
+    """Which continuations end, of a text that is one token longer."""
+    batch, count, width = ids.shape
+    start = jnp.repeat(job.prompt.start, count)
+    rows = Text(ids.reshape(-1, width), start, text.offset, text.begin, text.end + 1)
+    return job.stops(rows).reshape(batch, count)
 
 
 def _candidates(

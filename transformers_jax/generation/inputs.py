@@ -16,12 +16,13 @@ import numpy as np
 
 from transformers_jax.arrays import Bool, Int, is_symbolic, is_traced
 from transformers_jax.generation import padding
-from transformers_jax.generation.job import Prompt
+from transformers_jax.generation.guidance import Negative
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.padding import Call, HostOrTraced
 from transformers_jax.generation.ranges import check_length_penalty
 from transformers_jax.generation.source import compares_source, read_source
 from transformers_jax.generation.tags import TagReader, needed_tags
+from transformers_jax.generation.text import Prompt
 from transformers_jax.models.reading import WRITERS
 
 DEFAULT_NEW_TOKENS = 20  # as transformers
@@ -34,6 +35,7 @@ class Request(NamedTuple):
     columns: int  # of the caller's prompt, the last of those in the bucket
     new: int  # most new tokens
     width: int  # of text and cache: at least prompt and new tokens
+    negative: Prompt | None = None  # the other prompt, of guidance
 
 
 def read(call: Call) -> Request:
@@ -62,14 +64,13 @@ def read(call: Call) -> Request:
     new = _new_tokens(options, columns, most)
     if not is_symbolic(new):
         check_length_penalty(options, new)
-    longest = columns if is_traced(start) else int((columns - start).max())
-    if most is not None and not is_symbolic(longest) and longest + new > most:
-        raise ValueError(
-            f"prompt ({longest}) plus new tokens ({new}) = {longest + new}, but the model has "
-            f"{most} positions; shorten the prompt or pass max_new_tokens={max(most - longest, 0)}"
-        )
+    _check_positions("prompt", columns, start, new, most)
+    negative = Negative(call, ids)
+    if negative.start is not None:
+        _check_positions("negative prompt", negative.columns, negative.start, new, most)
     uneven = not paired or call.decoder_attention_mask is not None
-    wide, width = _widths(uneven, columns, new, most)
+    read = columns if negative.ids is None else max(columns, negative.columns)
+    wide, width = _widths(uneven, read, new, most)
     shift = wide - columns
     argument, passed = ("decoder_tags", call.decoder_tags) if paired else ("tags", call.tags)
     needed, passed = needed_tags(reading), dict(passed or {})
@@ -89,7 +90,17 @@ def read(call: Call) -> Request:
     elif not paired:  # its source is its prompt, as in transformers
         source = padded, jnp.arange(wide) >= start[:, None]
     prompt = Prompt(padded, start, jnp.int32(shift), inputs, tags, source)
-    return Request(prompt, columns, new, width)
+    return Request(prompt, columns, new, width, negative.prompt(wide))
+
+
+def _check_positions(what: str, columns: int, start: Any, new: int, most: int | None) -> None:
+    """Raises ValueError for rows that the model has no positions for."""
+    longest = columns if is_traced(start) else int((columns - start).max())
+    if most is not None and not is_symbolic(longest) and longest + new > most:
+        raise ValueError(
+            f"{what} ({longest}) plus new tokens ({new}) = {longest + new}, but the model has "
+            f"{most} positions; shorten the {what} or pass max_new_tokens={max(most - longest, 0)}"
+        )
 
 
 def _widths(uneven: bool, columns: int, new: int, most: int | None) -> tuple[int, int]:

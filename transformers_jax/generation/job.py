@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
+from transformers_jax.generation.guidance import Guidance
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.processors import Processor
 from transformers_jax.generation.processors.cutoffs import TemperatureLogitsWarper
-from transformers_jax.generation.text import Ids, Text
-
-
-class Prompt(NamedTuple):
-    """The caller's prompt at the right end of a bucket; row r begins at column start[r].
-
-    `inputs` is read once: the inputs of `encode`, or further inputs of a decoder. `tags`
-    are those of prompt and new tokens, as wide as the cache. `source` is what processors compare
-    with a text, until they are made.
-    """
-
-    ids: Int[Array, "B W"]
-    start: Int[Array, " B"]
-    offset: Int[Array, ""]
-    inputs: dict[str, Any]
-    tags: dict[str, Int[Array, "B width"]]
-    source: Ids | None = None
+from transformers_jax.generation.stopping import Criterion
+from transformers_jax.generation.text import Prompt, Text
 
 
 @jax.tree_util.register_dataclass
@@ -38,13 +24,15 @@ class Job:
     """The input of a search; its static fields determine the compiled program.
 
     The key is there if and only if the options say `do_sample`. Of the options those are here that
-    choose the search; the others are processors.
+    choose the search; the others are processors and criteria.
     """
 
     prompt: Prompt
     processors: tuple[Processor, ...]
     limit: Int[Array, ""]  # most new tokens
     length_penalty: Float[Array, ""]
+    criteria: tuple[Criterion, ...]
+    guidance: Guidance | None
     key: Key | None
     options: Options = field(metadata={"static": True})
     width: int = field(metadata={"static": True})  # of cache and text: prompt and new tokens fit
@@ -77,9 +65,16 @@ class Job:
         ids, start, tags = jax.tree.map(lambda x: jnp.repeat(x, copies, axis=0), each)
         return Text(ids, start, prompt.offset, begin, jnp.int32(begin), tags)
 
-    def ends(self, token: Int[Array, "..."]) -> Bool[Array, "..."]:
-        """Whether a token ends the text."""
-        return jnp.isin(token, jnp.array(self.options.eos_token_id, token.dtype))
+    def stops(self, text: Text) -> Bool[Array, " R"]:
+        """Which rows end with their last token."""
+        ended = jnp.zeros(len(text.ids), bool)
+        for criterion in self.criteria:
+            ended |= criterion.stops(text)
+        return ended
+
+    def begun(self) -> Job:
+        """The job when its search begins."""
+        return replace(self, criteria=tuple(one.begin() for one in self.criteria))
 
 
 class Result(NamedTuple):

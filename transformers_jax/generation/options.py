@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers_jax.arrays import is_traced
-from transformers_jax.generation.ranges import TOKENS, check_tokens, check_values
+from transformers_jax.generation.ranges import TOKENS, check_strings, check_tokens, check_values
+from transformers_jax.generation.watermarks import Marking, marking
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Options:
     early_stopping: bool | str = False  # True, False or "never"
     num_return_sequences: int = 1
 
+    guidance_scale: float = 1.0  # away from the scores after negative_prompt_ids
     sequence_bias: tuple[tuple[tuple[int, ...], float], ...] = ()
     encoder_repetition_penalty: float = 1.0
     repetition_penalty: float = 1.0
@@ -70,12 +72,16 @@ class Options:
     max_initial_timestamp_index: int | None = None  # the latest time at which a text may begin
     renormalize_logits: bool = False  # after all of the above, scores are log-probabilities again
 
+    watermarking_config: Marking | None = None  # after all of the above
+
     prompt_lookup_num_tokens: int | None = None  # drafted of what the text says elsewhere
     max_matching_ngram_size: int = 2  # the longest n-gram that is looked up
     num_assistant_tokens: int = 5  # the most that an assistant drafts at once
     assistant_confidence_threshold: float = 0.4  # a draft ends behind a token less likely than this
     assistant_early_exit: int | None = None  # the model's first layers draft
 
+    max_time: float | None = None  # seconds, from the beginning of the search
+    stop_strings: tuple[str, ...] = ()  # of the text; needs tokenizer=
     eos_token_id: tuple[int, ...] = ()
     pad_token_id: int | None = None  # fills finished rows; absent: the first end-of-sequence token
     bos_token_id: int | None = None
@@ -98,10 +104,9 @@ ONLY_SAMPLED = (
 # means "off", as None does. Any other value raises, wherever it was set.
 UNSUPPORTED: dict[str, Any] = {
     **dict.fromkeys(("diversity_penalty", "penalty_alpha"), 0),
-    **dict.fromkeys(("num_beam_groups", "guidance_scale"), 1),
+    "num_beam_groups": 1,
     **dict.fromkeys(("token_healing", "low_memory"), False),
-    **dict.fromkeys(("constraints", "force_words_ids", "stop_strings", "max_time"), None),
-    **dict.fromkeys(("watermarking_config", "dola_layers"), None),
+    **dict.fromkeys(("constraints", "force_words_ids", "dola_layers"), None),
 }
 
 # Options of transformers about how, not what: accepted, without effect here.
@@ -221,6 +226,10 @@ def _normal(name: str, value: Any) -> Any:
     """The value in hashable form: token lists become tuples, array scalars plain numbers."""
     if name == "sequence_bias" and isinstance(value, Mapping):
         value = list(value.items())
+    if name == "watermarking_config":
+        return marking(value)
+    if name == "stop_strings":
+        return check_strings(name, value)
     value = _plain(value)
     if name in TOKENS and not isinstance(value, tuple):
         return (value,)

@@ -31,6 +31,12 @@ class Call(NamedTuple):
     inputs: Mapping[str, Any] = {}
     tags: Mapping[str, Any] | None = None
     decoder_tags: Mapping[str, Any] | None = None
+    negative_prompt_ids: Any = None
+    negative_prompt_attention_mask: Any = None
+    processors: Any = None
+    allowed: Any = None
+    criteria: Any = ()
+    tokenizer: Any = None
 
 
 def bucket(length: int, least: int, step: int) -> int:

@@ -56,6 +56,22 @@ def check_tokens(options: Any, vocabulary: int | None) -> None:
         )
 
 
+def check_strings(name: str, given: Any) -> tuple[str, ...]:
+    """One string or several, none of them empty.
+
+    Raises:
+        ValueError: anything else.
+    """
+    strings = (given,) if isinstance(given, str) else given
+    if (
+        not isinstance(strings, (list, tuple))
+        or not strings
+        or not all(isinstance(string, str) and string for string in strings)
+    ):
+        raise ValueError(f"{name} must be one string or several, none of them empty, got {given!r}")
+    return tuple(strings)
+
+
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -110,6 +126,8 @@ TYPES = {  # by the annotation of a field: whether a value is right, and what is
         'True, False or "never"',
     ),
     "tuple[int, ...]": (lambda value: all(map(_is_whole, value)), "whole numbers, ids of tokens"),
+    "Marking | None": (lambda value: True, ""),  # a record, which checks itself
+    "tuple[str, ...]": (lambda value: True, ""),  # `check_strings`
     "float | None": (lambda value: value is None or _is_finite(value), "a finite number"),
     "tuple[int, float] | None": (_is_start_and_factor, "(new tokens, factor), two numbers"),
     "tuple[tuple[tuple[int, ...], float], ...]": (
@@ -124,6 +142,7 @@ TYPES = {  # by the annotation of a field: whether a value is right, and what is
 SCALE_RANGE = "from {:g} to {:g}, as scores are float32".format(*SCALE_LIMITS)
 LIKELIEST = "; for the likeliest token pass do_sample=False"
 RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("max_time", lambda value: value is None or value >= 0, ">= 0"),
     ("max_new_tokens", _is_count, ">= 0"),
     ("min_new_tokens", _is_count, ">= 0"),
     ("min_length", _is_count, ">= 0"),

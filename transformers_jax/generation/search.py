@@ -7,6 +7,7 @@ Beam search is in beam.py and shares the second half of this file.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,12 +15,17 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation import processors, sampling
-from transformers_jax.generation.job import Job, Prompt, Result
-from transformers_jax.generation.text import Text
+from transformers_jax.generation.guidance import Guided
+from transformers_jax.generation.job import Job, Result
+from transformers_jax.generation.processors.guidance import guided
+from transformers_jax.generation.text import Prompt, Text
 from transformers_jax.graph import TEXT_POSITION
 from transformers_jax.models.reading import Columns
 from transformers_jax.nn.param import params
 from transformers_jax.shard import varying
+
+Scores = Any
+"""Float[R V]; with guidance a pair, of the prompt and of the other one."""
 
 
 class _State(NamedTuple):
@@ -32,13 +38,13 @@ class _State(NamedTuple):
 
 def search(model: Any, job: Job) -> Result:
     """Takes the best token (or draws one) until every row has ended or the limit is reached."""
-    copies = job.options.num_return_sequences
+    job, copies = job.begun(), job.options.num_return_sequences
     text = job.begin_text(copies)
     first, cache = prefill(model, job, copies)
 
-    def choose(state: _State, logits: Float[Array, "R V"], cache: Any) -> _State:
+    def choose(state: _State, logits: Scores, cache: Any) -> _State:
         text = state.text
-        scores = processors.apply(job.processors, text, logits)
+        scores = processed(job, text, logits)
         if job.options.do_sample:
             token = sampling.draw(job.step_key(text.new), scores)
         else:
@@ -46,10 +52,10 @@ def search(model: Any, job: Job) -> Result:
         chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
         ended = state.ended | jnp.isnan(chosen)  # of ids out of range: what follows is no text
         token = jnp.where(ended, job.pad, token).astype(text.ids.dtype)
-        ended |= job.ends(token)
         made = record(state.scores, scores, text.new)
         likely = record(state.log_probs, log_probs(job, scores, token), text.new)
-        return _State(text.write(token), ended, cache, made, likely)
+        text = text.write(token)
+        return _State(text, ended | job.stops(text), cache, made, likely)
 
     def step(state: _State) -> _State:
         return choose(state, *advance(model, state.text, state.cache))
@@ -86,27 +92,50 @@ def loop(model: Any, going: Callable, step: Callable, state: Any) -> Any:
     return jax.lax.while_loop(going, lambda state: differing(step(state)), differing(state))
 
 
-def prefill(model: Any, job: Job, copies: int) -> tuple[Float[Array, "R V"] | None, Any]:
-    """(scores of the first new token, the cache after the prompt), every row `copies` times.
+def prefill(model: Any, job: Job, copies: int) -> tuple[Scores | None, Any]:
+    """(scores of the first new token, the cache after the prompt), every row `copies` times; with
+    guidance, both of the prompt and of the other one."""
+    if job.guidance is None:
+        return _read(model, job.prompt, job.width, copies, _reads_whole(model, job.prompt))
+    other = job.guidance.prompt  # which ends with another token: both are read to their ends
+    first, cache = _read(model, job.prompt, job.width, copies, whole=True)
+    second, behind = _read(model, other, job.width, copies, whole=True)
+    start = jnp.repeat(other.start, copies)
+    return (first, second), Guided(cache, behind, start, other.offset)
 
-    The last token of a prompt is left to the first step, and the scores are None, so that scores
-    of the vocabulary are computed for one column only: XLA drops those of a prefill whose scores
-    nobody reads. Where tokens may attend to later ones (a prefix), the prompt is read whole.
+
+def _reads_whole(model: Any, prompt: Prompt) -> bool:
+    """Whether a prompt is read to its last token before the loop."""
+    reading = model.reading
+    # tokens may attend to later ones (a prefix), or virtual tokens come with the first call, which
+    # is none of those of the loop
+    whole = reading.looks_ahead or (reading.virtual > 0 and prompt.ids.shape[1] == 1)
+    return whole or bool(_beside(model, prompt))  # an image may be the end of a prompt
+
+
+def _beside(model: Any, prompt: Prompt) -> dict[str, Any]:
+    """What is read together with a prompt."""
+    read = () if model.is_encoder_decoder else model.reading.beside
+    return {name: prompt.inputs[name] for name in read if name in prompt.inputs}
+
+
+def _read(
+    model: Any, prompt: Prompt, width: int, copies: int, whole: bool
+) -> tuple[Float[Array, "R V"] | None, Any]:
+    """(scores of the first new token, the cache after a prompt), every row `copies` times.
+
+    Unless it is read `whole`, the last token of a prompt is left to the first step, and the scores
+    are None, so that scores of the vocabulary are computed for one column only: XLA drops those of
+    a prefill whose scores nobody reads.
     """
-    ids, inputs = job.prompt.ids, job.prompt.inputs
-    reading, batch = model.reading, ids.shape[0]
-    # virtual tokens come with the first call, which is none of those of the loop
-    whole = reading.looks_ahead or (reading.virtual > 0 and ids.shape[1] == 1)
-    read = () if model.is_encoder_decoder else reading.beside
-    others = {name: inputs[name] for name in read if name in inputs}
-    whole = whole or bool(others)  # an image may be the end of a prompt
-    source = {name: x for name, x in inputs.items() if name not in others}
+    ids, others = prompt.ids, _beside(model, prompt)
+    source = {name: x for name, x in prompt.inputs.items() if name not in others}
     before = ids if whole else ids[:, :-1]
-    cache = model.begin(batch, job.width, source)
+    cache = model.begin(ids.shape[0], width, source)
     first = None
     if before.shape[1]:
         column = jnp.arange(before.shape[1])[None]
-        columns = columns_of(model, job.prompt, column, column >= job.prompt.start[:, None])
+        columns = columns_of(model, prompt, column, column >= prompt.start[:, None])
         logits, cache = model.advance(before, columns, cache, **others)
         first = logits[:, -1].astype(jnp.float32) if whole else None
     if copies > 1:
@@ -114,8 +143,21 @@ def prefill(model: Any, job: Job, copies: int) -> tuple[Float[Array, "R V"] | No
     return first, cache
 
 
-def advance(model: Any, text: Text, cache: Any) -> tuple[Float[Array, "R V"], Any]:
-    """Reads the last token of every row: the float32 scores of the next one, and the cache."""
+def processed(job: Job, text: Text, scores: Scores) -> Float[Array, "R V"]:
+    """Scores after guidance and all processors."""
+    if job.guidance is not None:
+        scores = guided(scores[0], scores[1], job.guidance.scale)
+    return processors.apply(job.processors, text, scores)
+
+
+def advance(model: Any, text: Text, cache: Any) -> tuple[Scores, Any]:
+    """Reads the last token of every row: the float32 scores of the next one, and the cache; with
+    guidance, the scores after both prompts."""
+    if isinstance(cache, Guided):
+        first, own = advance(model, text, cache.own)
+        behind = text._replace(start=cache.start, offset=cache.offset)
+        second, other = advance(model, behind, cache.other)
+        return (first, second), replace(cache, own=own, other=other)
     last = lambda columns: jax.lax.dynamic_slice_in_dim(columns, text.end - 1, 1, axis=1)
     column = jnp.broadcast_to(text.end - 1, (1, 1))
     columns = columns_of(model, text._replace(tags=jax.tree.map(last, text.tags)), column)
@@ -142,7 +184,8 @@ def score_buffer(model: Any, job: Job, text: Text, cache: Any) -> Float[Array, "
     """Where the scores of every step are written, if the caller wants them."""
     if not job.with_scores:
         return None
-    logits = jax.eval_shape(lambda text, cache: advance(model, text, cache)[0], text, cache)
+    made = jax.eval_shape(lambda text, cache: advance(model, text, cache)[0], text, cache)
+    logits = jax.tree.leaves(made)[0]
     return jnp.zeros((job.width - text.begin, *logits.shape), jnp.float32)
 
 

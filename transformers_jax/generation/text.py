@@ -58,6 +58,22 @@ class Text(NamedTuple):
         return self._replace(ids=ids, end=self.end + 1)
 
 
+class Prompt(NamedTuple):
+    """The caller's prompt at the right end of a bucket; row r begins at column start[r].
+
+    `inputs` is read once: the inputs of `encode`, or further inputs of a decoder. `tags`
+    are those of prompt and new tokens, as wide as the cache. `source` is what processors compare
+    with a text, until they are made.
+    """
+
+    ids: Int[Array, "B W"]
+    start: Int[Array, " B"]
+    offset: Int[Array, ""]
+    inputs: dict[str, Any]
+    tags: dict[str, Int[Array, "B width"]]
+    source: Ids | None = None
+
+
 def whole_rows(input_ids: Any) -> Text:
     """Rows of which every column is text, and none is written yet: the prompt of a search."""
     ids = jnp.asarray(input_ids)

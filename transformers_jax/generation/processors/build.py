@@ -21,8 +21,11 @@ from transformers_jax.generation.processors import (
 from transformers_jax.generation.processors import tokens as of_tokens
 from transformers_jax.generation.processors.own import EXPECTED, Function, listed, merged
 from transformers_jax.generation.processors.record import Processor
+from transformers_jax.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
 from transformers_jax.generation.processors.times import Times, WhisperTimeStampLogitsProcessor
+from transformers_jax.generation.processors.watermark import WatermarkLogitsProcessor
 from transformers_jax.generation.text import Ids
+from transformers_jax.generation.watermarks import Marking, SynthIDTextWatermarkingConfig
 
 
 class Setting(NamedTuple):
@@ -50,7 +53,11 @@ def build(options: Options, setting: Setting) -> tuple[Processor, ...]:
     what makes log-probabilities of the rest."""
     made = _constraints(options, setting)
     own = listed("logits_processor", setting.own, Processor, Function, EXPECTED)
-    last = [values.LogitNormalization()] if options.renormalize_logits else []
+    last: list[Processor] = []
+    if options.watermarking_config is not None:
+        last.append(_watermark(options.watermarking_config, setting))
+    if options.renormalize_logits:
+        last.append(values.LogitNormalization())
     return *merged(made, own), *_cutoffs(options), *last
 
 
@@ -105,6 +112,13 @@ def _constraints(options: Options, setting: Setting) -> list[Processor]:
         times = Times(options.no_timestamps_token_id, eos[0], latest)
         add(WhisperTimeStampLogitsProcessor(times, columns))
     return made
+
+
+def _watermark(config: Marking, setting: Setting) -> Processor:
+    if isinstance(config, SynthIDTextWatermarkingConfig):
+        return SynthIDTextWatermarkLogitsProcessor(**vars(config), prompt_length=setting.columns)
+    assert setting.vocabulary is not None
+    return WatermarkLogitsProcessor(setting.vocabulary, **vars(config))
 
 
 def _cutoffs(options: Options) -> list[Processor]:
