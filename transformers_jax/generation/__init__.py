@@ -18,6 +18,8 @@ beam.py        beam search
 rows.py        texts that grow by numbers of tokens of their own
 assistance.py  where drafts come from
 assisted.py    assisted (speculative) decoding
+slots.py       texts that come and go, in the rows of one cache
+slot_steps.py  what slots compute on the devices
 """
 
 from __future__ import annotations

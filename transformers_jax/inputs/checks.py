@@ -329,6 +329,8 @@ def room(cache: Any, shape: tuple[int, ...], mask: Any = None) -> None:
     batch = jax.tree.leaves(cache.nodes)[0].shape[0]
     if batch != shape[0]:
         raise ValueError(f"the input has {shape[0]} rows, but the cache was made for {batch}")
+    if np.ndim(cache.length) and mask is not None and readable(mask) is None:
+        return  # how much of it is padding, which is not written, is not known
     if exceeds(shape[-1], cache.size):
         raise ValueError(
             f"the cache holds {cache.size} tokens: {shape[-1]} do not fit; make it with "
@@ -336,10 +338,7 @@ def room(cache: Any, shape: tuple[int, ...], mask: Any = None) -> None:
         )
     written, more = readable(cache.length), np.array(shape[-1])
     if written is not None and np.ndim(written):
-        real = None if mask is None else readable(mask)
-        if mask is not None and real is None:
-            return
-        more = more if real is None else (np.asarray(real) > 0).sum(-1)
+        more = more if mask is None else (np.asarray(readable(mask)) > 0).sum(-1)
     if written is not None and exceeds(int((written + more).max()), cache.size):
         row = int(np.argmax(written + more))
         flat = lambda n: int(np.broadcast_to(n, np.shape(cache.length)).flat[row])

@@ -184,9 +184,10 @@ def slots_for(mask: Mask, size: int, spare: int = 0) -> int:
 def empty_nodes(tags: frozenset[str], batch: int, slots: int) -> Nodes:
     """Nodes of slots in which nothing has been written."""
     names = {"index", "position"} | tags
-    zeros = jnp.zeros((batch, slots), jnp.int32)
-    # -1 is before every token, so an unwritten slot is never within a window.
-    return Nodes(dict.fromkeys(sorted(names), zeros - 1), zeros.astype(bool))
+    # -1 is before every token, so an unwritten slot is never within a window. Each tag is an array
+    # of its own, so that the cache can be donated.
+    nowhere = {name: jnp.full((batch, slots), -1, jnp.int32) for name in sorted(names)}
+    return Nodes(nowhere, jnp.zeros((batch, slots), bool))
 
 
 def _like(q: Nodes, old: Nodes) -> Nodes:
