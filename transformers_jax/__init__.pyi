@@ -257,7 +257,10 @@ from .runs.predictions import evaluate as evaluate, predict as predict
 from .runs.fit import fit as fit
 from .runs.recipe import finetune as finetune
 from .saving import save_pretrained as save_pretrained
-from .scoring import score as score
+from .scoring.attributions import attributions as attributions
+from .scoring.continuations import score_continuations as score_continuations
+from .scoring.tokens import score as score
+from .scoring.windows import perplexity as perplexity
 from .shard import make_mesh as make_mesh
 from .speech import (
     Segment as Segment,

@@ -205,6 +205,15 @@ def token_log_probs(
     return jnp.where(counted, picked - log_z, 0.0)
 
 
+def token_choices(
+    output: Unembedding, labels: Int[Array, "B T"], *, chunk: int | None = None
+) -> tuple[Float[Array, "B T"], Bool[Array, "B T"]]:
+    """(log p(label) as `token_log_probs` gives it, whether no token has a larger logit: where there
+    is no label, this is true)."""
+    counted, (log_z, picked, _, best) = _statistics(output, labels, chunk, None, IGNORED)
+    return jnp.where(counted, picked - log_z, 0.0), ~counted | (picked >= best)
+
+
 def _statistics(
     output: Unembedding, labels: Array, chunk: int | None, vocab: int | None, ignored: int
 ) -> tuple[Bool[Array, "B T"], Statistics]:
