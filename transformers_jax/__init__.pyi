@@ -172,7 +172,10 @@ from .models.distilbert import DistilBertConfig as DistilBertConfig
 from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
 from .models.gemma import GemmaConfig as GemmaConfig
+from .models.gemma2 import Gemma2Config as Gemma2Config
+from .models.gemma3 import Gemma3TextConfig as Gemma3TextConfig
 from .models.gpt2 import GPT2Config as GPT2Config
+from .models.granite import GraniteConfig as GraniteConfig
 from .models.hubert import HubertConfig as HubertConfig
 from .models.led import LEDConfig as LEDConfig
 from .models.idefics import IdeficsConfig as IdeficsConfig
@@ -188,15 +191,20 @@ from .models.modernbert import ModernBertConfig as ModernBertConfig
 from .models.mpnet import MPNetConfig as MPNetConfig
 from .models.mt5 import MT5Config as MT5Config
 from .models.nomic_bert import NomicBertConfig as NomicBertConfig
+from .models.olmo2 import Olmo2Config as Olmo2Config
 from .models.output import Output as Output
 from .models.opt import OPTConfig as OPTConfig
 from .models.paligemma import PaliGemmaConfig as PaliGemmaConfig
 from .models.pegasus import PegasusConfig as PegasusConfig
+from .models.phi3 import Phi3Config as Phi3Config
 from .models.qwen2 import Qwen2Config as Qwen2Config
+from .models.qwen3 import Qwen3Config as Qwen3Config
 from .models.recurrent import RecurrentConfig as RecurrentConfig
 from .models.resnet import ResNetConfig as ResNetConfig
 from .models.roberta import RobertaConfig as RobertaConfig
 from .models.roformer import RoFormerConfig as RoFormerConfig
+from .models.smollm3 import SmolLM3Config as SmolLM3Config
+from .models.starcoder2 import Starcoder2Config as Starcoder2Config
 from .models.siglip import (
     SiglipConfig as SiglipConfig,
     SiglipTextConfig as SiglipTextConfig,

@@ -166,7 +166,42 @@ WRITER = dict(
     model_type="bert", **BERT, is_decoder=True, add_cross_attention=True, hidden_act="relu"
 )
 SPEECH = dict(pad_token_id=0, decoder_start_token_id=1, eos_token_id=2)
+DECODER = dict(
+    vocab_size=96,
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    intermediate_size=40,
+    max_position_embeddings=64,
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
+)
 CHOSEN = {
+    "granite": (
+        "GraniteForCausalLM",
+        {
+            **DECODER,
+            "embedding_multiplier": 3.0,
+            "attention_multiplier": 0.3,
+            "residual_multiplier": 0.4,
+            "logits_scaling": 2.5,
+            "attention_bias": True,
+        },
+    ),
+    "smollm3": (
+        "SmolLM3ForCausalLM",
+        {
+            **DECODER,
+            "num_hidden_layers": 3,
+            "no_rope_layer_interval": 2,
+            "use_sliding_window": True,
+            "sliding_window": 5,
+            "mlp_bias": True,
+        },
+    ),
+    "starcoder2": ("Starcoder2ForCausalLM", {**DECODER, "sliding_window": 5}),
     "wav2vec2-adapted": (
         "Wav2Vec2ForCTC",
         {

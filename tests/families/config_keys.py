@@ -104,6 +104,27 @@ FAMILY = {
         "hidden_size": "the config of the text says it",
         "num_image_tokens": "the sizes of images say it",
     },
+    "gemma2": {
+        "hidden_act": "of v4, which reads hidden_activation",
+        "cache_implementation": "what kind of cache `generate` of the reference makes",
+    },
+    "gemma3_text": {
+        "attn_logit_softcapping": "its attention does not pass it on",
+        "_sliding_window_pattern": "layer_types says it",
+    },
+    "phi3": {"embd_pdrop": NOTHING},
+    "smollm3": {
+        "max_window_layers": "of Qwen2's config; windows are those of layers that turn not"
+    },
+    "starcoder2": {
+        "activation_function": "hidden_act is what is read",
+        "layer_norm_epsilon": "norm_epsilon is what is read",
+        **dict.fromkeys(
+            """attention_softmax_in_fp32 scale_attention_softmax_in_fp32
+            scale_attn_weights""".split(),
+            "of the authors' own code; the reference always does so",
+        ),
+    },
     "longformer": {"onnx_export": "how the window is cut when the graph is traced"},
     "m2m_100": {"extra_pos_embeddings": "positions are a formula, without a table's first rows"},
     "modernbert": {
@@ -209,7 +230,7 @@ READ_WITH_A_DEFAULT = {  # `getattr(config, name, default)` in the modelling cod
     "deberta-v2": """embedding_size attention_head_size cls_dropout position_buckets norm_rel_ebd
         share_att_key conv_kernel_size conv_act conv_groups""",
     "electra": "summary_first_dropout",
-    "qwen2": "head_dim",
+    **dict.fromkeys(("granite", "olmo2", "phi3", "qwen2", "smollm3", "starcoder2"), "head_dim"),
     "roformer": """summary_type summary_use_proj summary_activation summary_first_dropout
         summary_last_dropout""",
 }

@@ -37,7 +37,8 @@ CHOSEN = (
     *("wav2vec2-pretraining", "wav2vec2-adapted", "wav2vec2-xvector", "hubert-ctc"),
     *("ast-classify", "speech-encoder-decoder"),
     *("gemma", "llava", "idefics-intervals", "opt", "paligemma", "blip-2"),
-    *("mistral", "qwen2"),
+    *("mistral", "qwen2", "qwen3", "gemma2", "gemma3-text", "phi3", "olmo2", "granite"),
+    *("smollm3", "starcoder2"),
     *(
         "swin-classify",
         "swinv2-classify",

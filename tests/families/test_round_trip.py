@@ -34,6 +34,8 @@ OLDER = {  # and a case with the names of today
     "runtime-nomic-bert": "nomic-bert-mlm",
     "older-opt": "opt",
     "older-gemma": "gemma",
+    "older-gemma2": "gemma2",
+    "older-gemma3": "gemma3-text",
     "older-mistral": "mistral",
     "older-qwen2": "qwen2",
     "runtime-swin": "swin-classify",

@@ -429,6 +429,60 @@ SIZES |= {  # decoders like Llama
         "causal_lm",
         494_032_768,
     ),
+    "qwen3-0.6b": (
+        {
+            "model_type": "qwen3",
+            "hidden_size": 1024,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "tie_word_embeddings": True,
+        },
+        "causal_lm",
+        596_049_920,
+    ),
+    "olmo-2-1b": (
+        {
+            "model_type": "olmo2",
+            "vocab_size": 100352,
+            "hidden_size": 2048,
+            "intermediate_size": 8192,
+            "num_hidden_layers": 16,
+            "num_attention_heads": 16,
+        },
+        "causal_lm",
+        1_484_916_736,
+    ),
+    "granite-3.1-2b": (
+        {
+            "model_type": "granite",
+            "vocab_size": 49155,
+            "hidden_size": 2048,
+            "intermediate_size": 8192,
+            "num_hidden_layers": 40,
+            "num_key_value_heads": 8,
+            "tie_word_embeddings": True,
+        },
+        "causal_lm",
+        2_533_531_648,
+    ),
+    "smollm3-3b": ({"model_type": "smollm3"}, "causal_lm", 3_075_098_624),
+    "starcoder2-3b": ({"model_type": "starcoder2"}, "causal_lm", 3_030_371_328),
+    "phi-3-mini": ({"model_type": "phi3"}, "causal_lm", 3_821_079_552),
+    "gemma-2-2b": ({"model_type": "gemma2"}, "causal_lm", 2_614_341_888),
+    "gemma-3-1b": (
+        {
+            "model_type": "gemma3_text",
+            "vocab_size": 262144,
+            "hidden_size": 1152,
+            "intermediate_size": 6912,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+        },
+        "causal_lm",
+        999_885_952,
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from transformers_jax.graph import FULL, with_own
+from transformers_jax.graph import CAUSAL, FULL
 from transformers_jax.models.llama import LlamaConfig
 from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.spec import RMSNorm
@@ -55,9 +55,8 @@ class GemmaConfig(LlamaConfig):
         """Every norm of the model."""
         return RMSNorm(self.rms_norm_eps, offset=1.0)
 
-    def spec(self, mask=None):
-        """Llama's blocks; without a causal mask where every token is to attend to every token."""
-        return super().spec(with_own(mask, FULL) if self.use_bidirectional_attention else mask)
+    def sees(self, number):
+        return FULL if self.use_bidirectional_attention else CAUSAL
 
     def embed(self):
         """Words times sqrt(D), without positions."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from transformers_jax.graph import CAUSAL, Mask, with_own
 from transformers_jax.hub.table import Tying
@@ -40,6 +42,7 @@ embed_tokens.weight | embed.table
 {norm("norm", "stack.norm")}
 """
     HEADS = heads_of("Llama", "none", "causal_lm", *LABELLING)
+    BASE: ClassVar[float] = 10000.0  # of rotations, where a file does not say it
 
     vocab_size: int = 32000
     hidden_size: int = 4096
@@ -63,7 +66,7 @@ embed_tokens.weight | embed.table
 
     @classmethod
     def modernise(cls, values):
-        return modern_rope(super().modernise(values))
+        return modern_rope(super().modernise(values), cls.BASE)
 
     @property
     def stated_positions(self):
@@ -96,9 +99,14 @@ embed_tokens.weight | embed.table
             kv_heads=self.num_key_value_heads,
             mask=with_own(mask, self.sees(number)),
             rotary=self.rotates(number),
-            bias=BIASES if self.attention_bias else (),
+            bias=self.biases,
             dropout=self.attention_dropout,
         )
+
+    @property
+    def biases(self) -> tuple[str, ...]:
+        """The projections of attention that have a bias."""
+        return BIASES if self.attention_bias else ()
 
     def sees(self, number: int) -> Mask:
         """Which tokens each token of a layer attends to."""
@@ -113,16 +121,31 @@ embed_tokens.weight | embed.table
     def computes(self, number: int) -> OpSpec:
         """What a layer does with each token by itself."""
         return FeedForwardSpec(
-            self.intermediate_size, self.hidden_act, gated=True, bias=self.mlp_bias
+            self.intermediate_size, self.activation, gated=True, bias=self.mlp_bias
         )
+
+    @property
+    def activation(self) -> str:
+        """What the gate of the MLP is passed through."""
+        return self.hidden_act
 
     def embed(self):
         """Words without positions."""
         return EmbedSpec(vocab=self.vocab_size, width=self.hidden_size, initial=self.initial)
 
     def head(self, head):
-        rate = first_of(self.classifier_dropout, 0.1)
-        return decoder_head(self, head, self.hidden_size, self.initial, rate)
+        rate = self.classifier_rate
+        return decoder_head(self, head, self.hidden_size, self.initial, rate, **self.words)
+
+    @property
+    def classifier_rate(self) -> float:
+        """Dropout in front of the labels of tokens."""
+        return first_of(self.classifier_dropout, 0.1)
+
+    @property
+    def words(self) -> Mapping[str, Any]:
+        """Further options of the logits of words (`nn.head.LanguageModel`)."""
+        return {}
 
     def head_rows(self, head, tied):
         return decoder_rows("score").get(head, "")

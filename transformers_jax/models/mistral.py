@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from transformers_jax.models.llama import LlamaConfig
 from transformers_jax.models.shared.class_names import LABELLING, heads_of
-from transformers_jax.models.shared.layer_types import EVERY, WINDOW, causal, check_layer_types
+from transformers_jax.models.shared.layer_types import Windowed
 
 
 @dataclass(frozen=True, kw_only=True)
-class MistralConfig(LlamaConfig):
+class MistralConfig(Windowed, LlamaConfig):
     """The fields of a Mistral config.json; defaults are Mistral 7B. Differs from Llama: each token
     attends to the last `sliding_window` tokens, itself included, and there are no biases."""
 
@@ -26,19 +26,3 @@ class MistralConfig(LlamaConfig):
     num_key_value_heads: int | None = 8
     max_position_embeddings: int = 131072
     sliding_window: int | None = 4096
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_layer_types(self)
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """What each layer attends to."""
-        return (EVERY if self.sliding_window is None else WINDOW,) * self.num_hidden_layers
-
-    def window(self, number: int) -> int | None:
-        """How many tokens each token of a layer attends to; None: every one before it."""
-        return self.sliding_window if self.types[number] == WINDOW else None
-
-    def sees(self, number):
-        return causal(self.window(number))

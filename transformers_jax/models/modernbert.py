@@ -14,7 +14,7 @@ from transformers_jax.hub.table import Tying
 from transformers_jax.models.config import Frozen
 from transformers_jax.models.shared.blocks import BIASES, attention, block
 from transformers_jax.models.shared.class_names import CHOOSING, heads_of
-from transformers_jax.models.shared.rope import modern_rope, rotary
+from transformers_jax.models.shared.rope import rope_by_type, rotary
 from transformers_jax.models.shared.task_heads import task_head
 from transformers_jax.models.shared.weight_rows import HEADS_IN, S, layer, norm
 from transformers_jax.models.wiring import OneTower
@@ -118,18 +118,9 @@ embeddings.tok_embeddings.weight | embed.table
             depth = values.get("num_hidden_layers", cls.num_hidden_layers)
             values["layer_types"] = list(types_of(depth, every))
         old = {kind: values.pop(name, BASES[kind]) for kind, name in OLD_BASES.items()}
-        scaling, nested = values.pop("rope_scaling", None), values.get("rope_parameters") or {}
-        if unknown := sorted(set(nested) - set(BASES)):
-            raise ValueError(
-                f"ModernBertConfig: rope_parameters has {', '.join(unknown)}; expected settings "
-                f"for each of {', '.join(BASES)}"
-            )
-        rope = {}
-        for kind, base in old.items():
-            # a local base of None meant the global one
-            base = old["full_attention"] if base is None else base
-            settings = {"rope_theta": base, **(scaling or {}), **(nested.get(kind) or {})}
-            rope[kind] = modern_rope({"rope_parameters": settings})["rope_parameters"]
+        # a local base of None meant the global one
+        bases = {kind: old["full_attention"] if x is None else x for kind, x in old.items()}
+        rope = rope_by_type("ModernBertConfig", values, bases, scaled=BASES)
         return {**values, "rope_parameters": rope}
 
     @property

@@ -3,7 +3,7 @@ model_type "qwen2"."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from transformers_jax.models.llama import LlamaConfig
 from transformers_jax.models.mistral import MistralConfig
@@ -33,12 +33,11 @@ class Qwen2Config(MistralConfig):
     eos_token_id: int | tuple[int, ...] | None = None
 
     @property
-    def types(self):
-        if self.layer_types is not None:
-            return self.layer_types
+    def usual_types(self):
         depth, windows = self.num_hidden_layers, self.sliding_window is not None
         first = self.max_window_layers if self.use_sliding_window and windows else depth
         return tuple(EVERY if number < first else WINDOW for number in range(depth))
 
-    def attends(self, number, mask):
-        return replace(super().attends(number, mask), bias=("query", "key", "value"))
+    @property
+    def biases(self):
+        return ("query", "key", "value")

@@ -23,7 +23,7 @@ from transformers_jax.nn.embed.virtual import with_prefix
 from transformers_jax.nn.extend import Summaries
 from transformers_jax.nn.key_values import KeyValues
 from transformers_jax.nn.noise import numbered_key
-from transformers_jax.nn.norm import Norm
+from transformers_jax.nn.norm import head_norm
 from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.param import add, contract, param
 from transformers_jax.nn.position import rotate, score_module
@@ -47,7 +47,7 @@ class AttentionSpec(spec.OpSpec):
         score: what positions add to the scores, learned by this layer; the result of the stack's
             score is its input. None: the stack's score, if any.
         extend: keys beyond those of the source, computed from it.
-        norm: normalises queries and keys per head.
+        norm: normalises queries and keys: each head alike, or as `spec.OfHeads` says.
         softcap: scores become softcap * tanh(scores / softcap).
         sinks: a learned logit per head that takes weight and has no value.
         dropout: of the attention weights.
@@ -65,7 +65,7 @@ class AttentionSpec(spec.OpSpec):
     relations: tuple[Mask, ...] = ()
     score: spec.ScoreSpec | None = None
     extend: spec.Summaries | None = None
-    norm: spec.Norm | None = None
+    norm: spec.Norm | spec.OfHeads | None = None
     softcap: float | None = None
     sinks: bool = False
     dropout: float = 0.0
@@ -162,8 +162,8 @@ class Relation(Op):
         self.query_bias = bias("query", "heads kv", sizes)
         self.key_bias = bias("key", "kv_heads kv", sizes)
         self.value_bias = bias("value", "kv_heads kv", of_values)
-        self.query_norm = Norm(a.norm, K, "kv") if a.norm else None
-        self.key_norm = Norm(a.norm, K, "kv") if a.norm else None
+        self.query_norm = head_norm(a.norm, a.heads, K, "heads")
+        self.key_norm = head_norm(a.norm, a.groups, K, "kv_heads")
 
     def queries(
         self, x: Array, rotation: tuple[Array, Array] | None = None

@@ -64,6 +64,16 @@ class LayerScale(spec.ResidualSpec):
 
 
 @dataclass(frozen=True)
+class Factor(spec.ResidualSpec):
+    """x + value y, with a number that is not learned (Granite; Yang et al. 2022, muP)."""
+
+    value: float
+
+    def build(self, width, initial):
+        return Multiplied(self)
+
+
+@dataclass(frozen=True)
 class Modulate(spec.ResidualSpec):
     """x + g op((1 + s) norm(x) + b), where shift b, scale s and gate g are linear in act(condition)
     and begin at zero (Peebles and Xie 2022, DiT, section 3.2, "adaLN-Zero").
@@ -105,6 +115,16 @@ class Gated(Residual):
 
     def __call__(self, x, y, context):
         return x + GATES[self.spec.activation](self.gate[...]).astype(y.dtype) * y
+
+
+class Multiplied(Residual):
+    """See `Factor`."""
+
+    def __init__(self, factor: Factor):
+        self.spec = factor
+
+    def __call__(self, x, y, context):
+        return x + y * self.spec.value
 
 
 class Scaled(Residual):

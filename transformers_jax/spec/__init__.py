@@ -21,6 +21,7 @@ from transformers_jax.spec.layers import Branch as Branch
 from transformers_jax.spec.layers import Summaries as Summaries
 from transformers_jax.spec.norm import LayerNorm as LayerNorm
 from transformers_jax.spec.norm import Norm as Norm
+from transformers_jax.spec.norm import OfHeads as OfHeads
 from transformers_jax.spec.norm import RMSNorm as RMSNorm
 from transformers_jax.spec.operation import OpFlops as OpFlops
 from transformers_jax.spec.operation import OpSpec as OpSpec

@@ -31,3 +31,16 @@ class RMSNorm:
 
 
 Norm = LayerNorm | RMSNorm
+
+
+@dataclass(frozen=True)
+class OfHeads:
+    """A norm of queries or keys with a scale (and a shift, if any) for each number of each head.
+
+    Attributes:
+        together: whether all heads of a token are normalised as one vector (OLMo 2, section 3.2),
+            or each by itself (StableLM 2 12B).
+    """
+
+    norm: Norm
+    together: bool

@@ -87,10 +87,26 @@ CONFIGS = {
         attention_window=6,
     ),
     "llama": lambda: tj.LlamaConfig(**LLAMA),
+    "gemma2": lambda: tj.Gemma2Config(**LLAMA, sliding_window=4, attn_logit_softcapping=2.0),
+    "gemma3_text": lambda: tj.Gemma3TextConfig(
+        **LLAMA, sliding_window=4, layer_types=("sliding_attention", "full_attention")
+    ),
+    "granite": lambda: tj.GraniteConfig(
+        **LLAMA,
+        embedding_multiplier=3.0,
+        attention_multiplier=0.3,
+        residual_multiplier=0.4,
+        logits_scaling=2.5,
+    ),
     "mistral": lambda: tj.MistralConfig(**LLAMA, sliding_window=4),
+    "olmo2": lambda: tj.Olmo2Config(**LLAMA),
+    "phi3": lambda: tj.Phi3Config(**LLAMA, pad_token_id=0),
     "qwen2": lambda: tj.Qwen2Config(
         **LLAMA, sliding_window=4, layer_types=("sliding_attention", "full_attention")
     ),
+    "qwen3": lambda: tj.Qwen3Config(**LLAMA),
+    "smollm3": lambda: tj.SmolLM3Config(**LLAMA, no_rope_layers=(1, 0), pad_token_id=0),
+    "starcoder2": lambda: tj.Starcoder2Config(**LLAMA, sliding_window=4),
     "opt": lambda: tj.OPTConfig(
         vocab_size=53,
         hidden_size=20,
@@ -368,7 +384,8 @@ KIN = {  # families whose networks are those of another, at other values (test_f
     "xlm-roberta": "roberta",
 }
 LATE = (  # families built of the code of others, whose laws are in the slow matrix
-    *("mistral", "qwen2"),  # of Llama's
+    *("gemma2", "gemma3_text", "granite", "mistral", "olmo2", "phi3"),  # of Llama's
+    *("qwen2", "qwen3", "smollm3", "starcoder2"),
 )
 HEADS = {
     "albert": "masked_lm",
@@ -385,7 +402,8 @@ HEADS = {
     "gpt2": "causal_lm",
     "led": "seq2seq_lm",
     "llama": "causal_lm",
-    **dict.fromkeys(("mistral", "qwen2"), "causal_lm"),
+    **dict.fromkeys(("gemma2", "gemma3_text", "granite", "mistral", "olmo2"), "causal_lm"),
+    **dict.fromkeys(("phi3", "qwen2", "qwen3", "smollm3", "starcoder2"), "causal_lm"),
     "opt": "causal_lm",
     "blenderbot": "seq2seq_lm",
     "blenderbot_small": "seq2seq_lm",
@@ -430,7 +448,7 @@ def _tiny(family, head, mask, overrides):
         name = jax.tree_util.keystr(path)
         is_scale = name.endswith(("['scale']", "['variance']"))
         # Gemma stores the difference of a scale from 1
-        apart = family in ("gemma", "paligemma") and "vision" not in name
+        apart = family.startswith(("gemma", "paligemma")) and "vision" not in name
         return jnp.asarray(1 + x if is_scale and not apart else x, jnp.float32)
 
     return bind(model, jax.tree_util.tree_map_with_path(draw, params(model)))

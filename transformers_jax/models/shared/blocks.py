@@ -4,13 +4,13 @@ decoder, and a token-wise feed-forward network."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 from transformers_jax.graph import Mask
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.residual import LayerScale
 from transformers_jax.spec import Block, Branch, Norm, OpSpec
+from transformers_jax.spec.layers import Placement
 
 BIASES = ("query", "key", "value", "out")
 
@@ -35,7 +35,7 @@ def block(
     own: AttentionSpec,
     ffn: OpSpec | Branch,
     norm: Norm,
-    placement: Literal["pre", "post"] = "pre",
+    placement: Placement = "pre",
     dropout: float = 0.0,
     cross: Mask | None = None,
 ) -> Block:

@@ -4,6 +4,7 @@ answers to questions. A family says its width, the dropout and the name of the c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.shared.task_heads import task_head
@@ -14,13 +15,16 @@ from transformers_jax.spec import Initial
 
 
 def decoder_head(
-    config: FamilyConfig, head: str, width: int, initial: Initial, rate: float
+    config: FamilyConfig, head: str, width: int, initial: Initial, rate: float, **words: Any
 ) -> heads.Head:
     """The head of this name behind a decoder of this width; `rate` is the dropout in front of the
-    labels of tokens. A row's label is read at its last token that is no padding."""
+    labels of tokens, `words` are further options of the logits of words. A row's label is read at
+    its last token that is no padding."""
     if head == "causal_lm":
         tied = config.tie_word_embeddings
-        return heads.LanguageModel(config.target_vocab, width, initial, tied=tied, shift=True)
+        return heads.LanguageModel(
+            config.target_vocab, width, initial, tied=tied, shift=True, **words
+        )
     rate = rate if head == "token_classification" else 0.0
     last = Last(config.pad_token_id)
     return task_head(config, head, width, initial, rate=rate, pooling=last, bias=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers_jax.graph import CAUSAL, FULL, Mask, Near
 
 EVERY, WINDOW = "full_attention", "sliding_attention"
@@ -25,22 +23,48 @@ def repeated(depth: int, every: int) -> tuple[str, ...]:
     return tuple(WINDOW if (n + 1) % every else EVERY for n in range(depth))
 
 
-def check_layer_types(config: Any) -> None:
-    """Checks `config.types`, the type of each layer, and the window of those that have one.
+class Windowed:
+    """What a config in front of whose bases it stands has more: layers that attend to every token
+    before, or to a window of them. It is no config itself, or its defaults would be theirs.
 
     Raises:
-        ValueError: another number of types than layers, an unknown type, or no window of at least
-            one token.
+        ValueError: another number of `layer_types` than layers, an unknown one, or no window of at
+            least one token where a layer has one.
     """
-    name, types, window = type(config).__name__, config.types, config.sliding_window
-    depth = config.num_hidden_layers
-    if len(types) != depth or {*types} - {EVERY, WINDOW}:
-        raise ValueError(
-            f"{name}: layer_types {list(types)}: expected {EVERY!r} or {WINDOW!r} for each of the "
-            f"{depth} layers (num_hidden_layers)"
-        )
-    if WINDOW in types and (window is None or window < 1):
-        raise ValueError(
-            f"{name}: sliding_window={window}, but layers are of the type {WINDOW!r}: expected how "
-            "many tokens each token attends to, itself included; at least 1"
-        )
+
+    num_hidden_layers: int
+    sliding_window: int | None
+    layer_types: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()  # type: ignore[misc]  # of the config
+        name, types, window = type(self).__name__, self.types, self.sliding_window
+        depth = self.num_hidden_layers
+        if len(types) != depth or {*types} - {EVERY, WINDOW}:
+            raise ValueError(
+                f"{name}: layer_types {list(types)}: expected {EVERY!r} or {WINDOW!r} for each of "
+                f"the {depth} layers (num_hidden_layers)"
+            )
+        if WINDOW in types and (window is None or window < 1):
+            raise ValueError(
+                f"{name}: sliding_window={window}, but layers are of the type {WINDOW!r}: expected "
+                "how many tokens each token attends to, itself included; at least 1"
+            )
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The type of each layer."""
+        return self.usual_types if self.layer_types is None else self.layer_types
+
+    @property
+    def usual_types(self) -> tuple[str, ...]:
+        """The types where the config lists none."""
+        return (EVERY if self.sliding_window is None else WINDOW,) * self.num_hidden_layers
+
+    def window(self, number: int) -> int | None:
+        """How many tokens each token of a layer attends to; None: every one before it."""
+        return self.sliding_window if self.types[number] == WINDOW else None
+
+    def sees(self, number: int) -> Mask:
+        """Which tokens each token of a layer attends to."""
+        return causal(self.window(number))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from transformers_jax import spec
@@ -21,6 +21,29 @@ def modern_rope(values: dict[str, Any], default_base: float = 10000.0) -> dict[s
         rope.setdefault("partial_rotary_factor", fraction)
     values["rope_parameters"] = rope
     return values
+
+
+def rope_by_type(
+    name: str, values: dict[str, Any], bases: Mapping[str, float], scaled: Container[str]
+) -> dict[str, Any]:
+    """`rope_parameters` of each type of layer, whose bases are these where a file does not say it;
+    v4's `rope_scaling` is that of the `scaled` types. `name` is that of the config.
+
+    Raises:
+        ValueError: settings of other types of layers.
+    """
+    scaling, nested = values.pop("rope_scaling", None) or {}, values.get("rope_parameters") or {}
+    if unknown := sorted(set(nested) - set(bases)):
+        raise ValueError(
+            f"{name}: rope_parameters has {', '.join(unknown)}; expected settings for each of "
+            f"{', '.join(bases)}"
+        )
+    rope = {}
+    for kind, base in bases.items():
+        own = {**(scaling if kind in scaled else {}), **(nested.get(kind) or {})}
+        settings = {"rope_parameters": {"rope_theta": base, **own}}
+        rope[kind] = modern_rope(settings)["rope_parameters"]
+    return rope
 
 
 def rotary(rope: Mapping[str, Any], positions: int) -> spec.Rotary:

@@ -1,0 +1,112 @@
+"""What is special about the decoders built like Llama: types of layers, windows, rotations."""
+
+import jax
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from transformers_jax import CAUSAL, FULL, Near
+from transformers_jax.models import config_class
+
+EVERY, WINDOW = "full_attention", "sliding_attention"
+SMALL = dict(
+    vocab_size=40,
+    hidden_size=16,
+    intermediate_size=20,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=4,
+    pad_token_id=0,
+)
+WINDOWED = ("qwen2", "qwen3", "gemma2", "gemma3_text", "smollm3")
+
+
+def read(family, **values):
+    return config_class({"model_type": family}).from_dict({**SMALL, **values})
+
+
+def masks(config):
+    return [block[0].op.mask for block in config.spec().blocks]
+
+
+def test_a_window_holds_the_token_itself():
+    four = CAUSAL & Near(left=3)
+    assert masks(read("mistral", sliding_window=4)) == [four] * 3
+    assert masks(read("mistral", sliding_window=None)) == [CAUSAL] * 3
+
+
+@pytest.mark.parametrize("family", WINDOWED)
+def test_layers_have_windows_by_their_types(family):
+    types = [WINDOW, EVERY, WINDOW]
+    config = read(family, sliding_window=4, layer_types=types)
+    four = CAUSAL & Near(left=3)
+    assert masks(config) == [four, CAUSAL, four]
+    assert config_class({"model_type": family}).from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("family", WINDOWED)
+def test_types_and_windows_that_do_not_fit_are_refused_by_name(family):
+    with pytest.raises(ValueError, match="for each of the 3 layers"):
+        read(family, sliding_window=4, layer_types=[EVERY])
+    with pytest.raises(ValueError, match="expected 'full_attention' or 'sliding_attention'"):
+        read(family, sliding_window=4, layer_types=["chunked_attention"] * 3)
+    for window in (None, 0):
+        with pytest.raises(ValueError, match=f"sliding_window={window}, .* at least 1"):
+            read(family, sliding_window=window, layer_types=[WINDOW] * 3)
+
+
+def test_what_types_mean_where_a_file_lists_none():
+    qwen = dict(use_sliding_window=True, sliding_window=4)
+    assert read("qwen2", **qwen, max_window_layers=1).types == (EVERY, WINDOW, WINDOW)
+    assert read("qwen2", sliding_window=4, max_window_layers=0).types == (EVERY,) * 3
+    assert read("gemma2").types == (WINDOW, EVERY, WINDOW)
+    assert read("gemma3_text", sliding_window_pattern=3).types == (WINDOW, WINDOW, EVERY)
+    assert read("gemma3_text").types == (WINDOW,) * 3
+    assert read("smollm3", **qwen, no_rope_layer_interval=2).types == (EVERY, WINDOW, EVERY)
+
+
+def test_layers_of_smollm3_turn_or_do_not():
+    turns = lambda config: [block[0].op.rotary is not None for block in config.spec().blocks]
+    assert turns(read("smollm3", no_rope_layer_interval=2)) == [True, False, True]
+    assert turns(read("smollm3", no_rope_layers=[0, 1, 1])) == [False, True, True]
+    for wrong in ([1], [1, 2, 0]):
+        with pytest.raises(ValueError, match=r"no_rope_layers .* for each of the 3 layers"):
+            read("smollm3", no_rope_layers=wrong)
+
+
+def test_layers_of_gemma_3_rotate_by_their_types():
+    older = dict(rope_theta=1e5, rope_local_base_freq=1e3)
+    older["rope_scaling"] = {"rope_type": "linear", "factor": 8.0}
+    config = read("gemma3_text", **older, layer_types=[WINDOW, EVERY, EVERY])
+    near, far, _ = (block[0].op.rotary for block in config.spec().blocks)
+    assert (near.base, near.scaling) == (1e3, None)
+    assert (far.base, far.scaling.factor) == (1e5, 8.0)
+    with pytest.raises(ValueError, match=r"rope_parameters has rope_theta; expected settings for"):
+        read("gemma3_text", rope_parameters={"rope_theta": 1e4})
+
+
+def test_gemma_3_may_attend_to_both_sides_and_gemma_2_may_not():
+    both = read(
+        "gemma3_text",
+        use_bidirectional_attention=True,
+        sliding_window=5,
+        layer_types=[WINDOW, EVERY, EVERY],
+    )
+    assert masks(both) == [Near(2, 2), FULL, FULL]
+    with pytest.raises(ValueError, match="use_bidirectional_attention=True is not implemented"):
+        read("gemma2", use_bidirectional_attention=True)
+
+
+def test_logits_of_granite_are_not_divided_by_zero():
+    with pytest.raises(ValueError, match="logits_scaling=0"):
+        read("granite", logits_scaling=0.0)
+
+
+def test_text_behind_the_window_is_generated_as_the_forward_pass_scores_it():
+    config = read("mistral", sliding_window=1, max_position_embeddings=32)
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+    ids = np.arange(1, 8)[None]
+    text = np.asarray(model.generate(ids, max_new_tokens=5, eos_token_id=None))
+    logits = np.asarray(model(input_ids=text).logits)
+    np.testing.assert_array_equal(text[:, 7:], logits[:, 6:-1].argmax(-1))
