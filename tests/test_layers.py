@@ -50,7 +50,7 @@ LAYERS = [
     ),
     ("data", "processing", "vision"),
     ("tasks", "speech"),
-    ("training", "inspection"),
+    ("training", "inspection", "evaluation"),
     ("runs",),
     ("cli", "__main__"),
 ]

@@ -67,7 +67,7 @@ def score_continuations(
         check_count("max_length", max_length)
     found = pairs_of(model, pairs, tokenizer, add_special_tokens)
     if max_length is not None:
-        found = [_cut(n, pair, model, max_length) for n, pair in enumerate(found)]
+        found = [cut_context(n, pair, model, max_length) for n, pair in enumerate(found)]
     check_fits(model, found)
     each, greedy = scores_of(model, found, batch_size, chunk)
     return Output(
@@ -84,7 +84,7 @@ def read_of(model: Model, pair: Pair) -> int:
     return target if model.is_encoder_decoder else len(pair.context) + target - 1
 
 
-def _cut(number: int, pair: Pair, model: Model, most: int) -> Pair:
+def cut_context(number: int, pair: Pair, model: Model, most: int) -> Pair:
     """The pair with a context that leaves the continuation its place.
 
     Raises:
