@@ -49,7 +49,7 @@ LAYERS = [
         *("image_sizes", "resize", "student", "together"),
     ),
     ("data", "processing", "vision"),
-    ("tasks", "speech"),
+    ("tasks", "speech", "serving"),
     ("training", "inspection", "evaluation"),
     ("runs",),
     ("cli", "__main__"),

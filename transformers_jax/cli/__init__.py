@@ -4,6 +4,7 @@ models.py    generate, inspect, convert, student
 pictures.py  classify, embed, zero-shot, caption
 runs.py      tokenize, export, runs, report, check-checkpoint, env
 media.py     transcribe
+serving.py   serve
 texts.py     prompts in, texts out
 files.py     files in, a line of JSON for each out; answers.py: of pictures
 
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers_jax import flags
-from transformers_jax.cli import media, models, pictures, runs
+from transformers_jax.cli import media, models, pictures, runs, serving
 from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, print_result, to_nowhere
 from transformers_jax.runs import evaluate, finetune, pretrain
@@ -30,6 +31,7 @@ from transformers_jax.spelling import nearest
 PROGRAM = "transformers-jax"
 COMMANDS = {
     "generate": models.Generate,
+    "serve": serving.Serve,
     "inspect": models.Inspect,
     "convert": models.Convert,
     "student": models.Student,

@@ -129,16 +129,7 @@ class Slots:
                 or a bias of tokens that there are not.
             RuntimeError: no slot is free.
         """
-        ids = check_ids("prompt", np.asarray(prompt)[None], self.vocabulary, None)[0].tolist()
-        if len(ids) >= self.length:
-            raise ValueError(
-                f"the prompt has {len(ids)} tokens, and a slot holds {self.length}, the new ones "
-                "included; shorten it, or make slots of a greater length"
-            )
-        if wrong := [t for t in draw.bias if not 0 <= t < self.vocabulary]:
-            raise ValueError(
-                f"bias of the token {wrong[0]}, outside the vocabulary [0, {self.vocabulary})"
-            )
+        ids = self.check(prompt, draw)
         if not self._free:
             raise RuntimeError("no slot is free: wait for a text to end")
         source, common = self._longest(ids)
@@ -161,6 +152,24 @@ class Slots:
         place = np.int32(slot), row, np.int32(len(ids)), np.int32(common)
         self._state = steps.admit(self._state, *place, numbers, bias, seed)
         return slot, common
+
+    def check(self, prompt: Sequence[int], draw: Draw = Draw()) -> list[int]:
+        """The ids of a prompt.
+
+        Raises:
+            ValueError: as `admit`.
+        """
+        ids = check_ids("prompt", np.atleast_2d(np.asarray(prompt)), self.vocabulary)[0].tolist()
+        if len(ids) >= self.length:
+            raise ValueError(
+                f"the prompt has {len(ids)} tokens, and a slot holds {self.length}, the new ones "
+                "included; shorten it, or make slots of a greater length"
+            )
+        if wrong := [t for t in draw.bias if not 0 <= t < self.vocabulary]:
+            raise ValueError(
+                f"bias of the token {wrong[0]}, outside the vocabulary [0, {self.vocabulary})"
+            )
+        return ids
 
     def free(self, slot: int) -> None:
         """The text of a slot has ended. Its keys stay until another text takes the slot."""
