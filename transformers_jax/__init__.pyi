@@ -162,6 +162,7 @@ from .models.convnext import ConvNextConfig as ConvNextConfig
 from .models.convnextv2 import ConvNextV2Config as ConvNextV2Config
 from .models.deberta import DebertaConfig as DebertaConfig
 from .models.deberta_v2 import DebertaV2Config as DebertaV2Config
+from .models.deepseek_v3 import DeepseekV3Config as DeepseekV3Config
 from .models.deit import DeiTConfig as DeiTConfig
 from .models.dinov2 import Dinov2Config as Dinov2Config
 from .models.dinov2_with_registers import (
@@ -176,6 +177,7 @@ from .models.gemma2 import Gemma2Config as Gemma2Config
 from .models.gemma3 import Gemma3TextConfig as Gemma3TextConfig
 from .models.gpt2 import GPT2Config as GPT2Config
 from .models.granite import GraniteConfig as GraniteConfig
+from .models.gpt_oss import GptOssConfig as GptOssConfig
 from .models.hubert import HubertConfig as HubertConfig
 from .models.led import LEDConfig as LEDConfig
 from .models.idefics import IdeficsConfig as IdeficsConfig
@@ -187,6 +189,7 @@ from .models.m2m_100 import M2M100Config as M2M100Config
 from .models.marian import MarianConfig as MarianConfig
 from .models.mbart import MBartConfig as MBartConfig
 from .models.mistral import MistralConfig as MistralConfig
+from .models.mixtral import MixtralConfig as MixtralConfig
 from .models.modernbert import ModernBertConfig as ModernBertConfig
 from .models.mpnet import MPNetConfig as MPNetConfig
 from .models.mt5 import MT5Config as MT5Config
@@ -199,6 +202,8 @@ from .models.pegasus import PegasusConfig as PegasusConfig
 from .models.phi3 import Phi3Config as Phi3Config
 from .models.qwen2 import Qwen2Config as Qwen2Config
 from .models.qwen3 import Qwen3Config as Qwen3Config
+from .models.qwen2_moe import Qwen2MoeConfig as Qwen2MoeConfig
+from .models.qwen3_moe import Qwen3MoeConfig as Qwen3MoeConfig
 from .models.recurrent import RecurrentConfig as RecurrentConfig
 from .models.resnet import ResNetConfig as ResNetConfig
 from .models.roberta import RobertaConfig as RobertaConfig

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 CASES = Path(__file__).parent / "cases"
 BERT = dict(
@@ -480,6 +481,68 @@ CHOSEN |= {
         },
     ),
 }
+MIXTURE = {
+    **LLAMA,
+    "num_hidden_layers": 3,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 20,
+}
+QWEN_MOE = {
+    **MIXTURE,
+    "num_experts": 5,
+    "shared_expert_intermediate_size": 12,
+    "mlp_only_layers": [0],
+    "output_router_logits": True,
+    "router_aux_loss_coef": 0.1,
+}
+LATENT = {
+    **{key: x for key, x in MIXTURE.items() if key != "num_key_value_heads"},
+    "num_key_value_heads": 4,
+    "n_routed_experts": 6,
+    "n_group": 3,
+    "topk_group": 2,
+    "first_k_dense_replace": 1,
+    "kv_lora_rank": 12,
+    "q_lora_rank": 10,
+    "qk_rope_head_dim": 4,
+    "qk_nope_head_dim": 6,
+    "v_head_dim": 5,
+}
+YARN = dict(rope_type="yarn", rope_theta=1e4, factor=4.0, original_max_position_embeddings=16)
+STRETCHED = {"rope_parameters": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.7}}
+CHOSEN |= {
+    "qwen2-moe": ("Qwen2MoeForCausalLM", QWEN_MOE),
+    "runtime-qwen2-moe": (
+        "Qwen2MoeForCausalLM",
+        {**QWEN_MOE, "norm_topk_prob": True, "output_router_logits": False},
+    ),
+    "deepseek-v3": ("DeepseekV3ForCausalLM", {**LATENT, **STRETCHED}),
+    "runtime-deepseek-v3": ("DeepseekV3ForCausalLM", LATENT),
+    "deepseek-v3-tokens": (
+        "DeepseekV3ForTokenClassification",
+        {
+            **LATENT,
+            "q_lora_rank": None,
+            "rope_interleave": False,
+            "attention_bias": True,
+            "n_shared_experts": 2,
+            "norm_topk_prob": False,
+            "num_labels": 5,
+        },
+    ),
+    "gpt-oss-mxfp4": (
+        "GptOssForCausalLM",
+        {
+            **LLAMA,
+            "hidden_size": 32,
+            "head_dim": 6,
+            "intermediate_size": 64,
+            "num_local_experts": 3,
+            "num_experts_per_tok": 2,
+            "sliding_window": 4,
+        },
+    ),
+}
 SIZES = {
     "dinov2-registers-resized": (16, 28),
     "beit-segment-beside": (20, 28),
@@ -643,7 +706,8 @@ def with_images(rng, config, inputs):
 
 def generated(model, inputs):
     """The calls of `generate`, and what comes of them."""
-    if not model.can_generate():
+    # with the scores of routers PyTorch compares the new tokens with the mask of a whole row
+    if not model.can_generate() or getattr(model.config, "output_router_logits", False):
         return [], {}
     texts = ("input_ids", "attention_mask", "global_attention_mask", "token_type_ids")
     others = ("input_values", "pixel_values", "image_attention_mask")
@@ -670,6 +734,26 @@ def generated(model, inputs):
     return calls, outputs
 
 
+def in_mxfp4(folder, cls, rng):
+    """A saved model whose experts are stored in four bits, at random: as PyTorch unpacks it."""
+    file, tensors = folder / "model.safetensors", {}
+    for name, value in load_file(file).items():
+        if not name.endswith(("gate_up_proj", "down_proj")):
+            tensors[name] = value
+            continue
+        shape = (value.shape[0], value.shape[2], value.shape[1] // 32)
+        packed = {
+            "blocks": rng.integers(0, 256, (*shape, 16)),
+            "scales": rng.integers(119, 126, shape),
+        }
+        tensors |= {f"{name}_{half}": torch.tensor(x).to(torch.uint8) for half, x in packed.items()}
+    save_file(tensors, file, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": []}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    return cls.from_pretrained(folder, dtype=torch.float32).eval()
+
+
 def make(name, architecture, settings):
     """Config, weights, inputs and outputs of a tiny model, every parameter of which is random."""
     torch.manual_seed(0)
@@ -686,8 +770,11 @@ def make(name, architecture, settings):
                 value.add_(0.2 * torch.randn(value.shape))
             if buffer.endswith("running_var"):
                 value.add_(torch.rand(value.shape))
+            if buffer.endswith("e_score_correction_bias"):  # of which some scores become negative
+                value.add_(0.8 * torch.randn(value.shape))
     # "runtime": under the names within transformers, where files have others
     model.save_pretrained(folder, save_original_format=not name.startswith("runtime"))
+    model = in_mxfp4(folder, cls, rng) if name.endswith("mxfp4") else model
     inputs, masks = inputs_of(rng, architecture, config, model, SIZES.get(name))
     kwargs = {"output_hidden_states": True}
     result = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)

@@ -62,6 +62,16 @@ FAMILY = {
         NOTHING,
     ),
     "beit": {"stage_names": STAGES},
+    "deepseek_v3": {
+        **dict.fromkeys(("aux_loss_alpha", "seq_aux", "ep_size"), TRAINING),
+        **dict.fromkeys(
+            ("head_dim", "qk_head_dim"), "sums of qk_nope_head_dim and qk_rope_head_dim"
+        ),
+        **dict.fromkeys(
+            ("num_mtp_layers", "num_nextn_predict_layers"),
+            "layers behind the others, which the reference's model leaves out",
+        ),
+    },
     "deberta-v2": {
         "classifier_dropout": "its heads read cls_dropout",
         "padding_idx": "a property of the class, which is pad_token_id",
@@ -75,6 +85,11 @@ FAMILY = {
         **dict.fromkeys(("vocab_size", "hidden_size"), "the two configs inside say it"),
         "num_beam_groups": GENERATION,
     },
+    "gpt_oss": {
+        "hidden_act": "experts have an activation of their own",
+        "initial_context_length": "rope_parameters say it",
+    },
+    "qwen3_moe": {"max_window_layers": "read by no layer: windows are those of all"},
     "gpt2": dict.fromkeys(
         "summary_type summary_use_proj summary_activation summary_proj_to_labels".split(), SUMMARY
     ),
@@ -231,6 +246,7 @@ READ_WITH_A_DEFAULT = {  # `getattr(config, name, default)` in the modelling cod
         share_att_key conv_kernel_size conv_act conv_groups""",
     "electra": "summary_first_dropout",
     **dict.fromkeys(("granite", "olmo2", "phi3", "qwen2", "smollm3", "starcoder2"), "head_dim"),
+    **dict.fromkeys(("qwen2_moe", "qwen3_moe"), "head_dim"),
     "roformer": """summary_type summary_use_proj summary_activation summary_first_dropout
         summary_last_dropout""",
 }

@@ -39,6 +39,7 @@ CHOSEN = (
     *("gemma", "llava", "idefics-intervals", "opt", "paligemma", "blip-2"),
     *("mistral", "qwen2", "qwen3", "gemma2", "gemma3-text", "phi3", "olmo2", "granite"),
     *("smollm3", "starcoder2"),
+    *("mixtral", "qwen2-moe", "qwen3-moe", "gpt-oss", "deepseek-v3"),
     *(
         "swin-classify",
         "swinv2-classify",

@@ -29,7 +29,10 @@ STORED = (
     *("final_logits_bias", "model.encoder.embed_positions.weight"),
     *("vit.embeddings.position_embeddings", "decoder.decoder_pos_embed"),
 )
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+STATISTICS = (
+    *("running_mean", "running_var", "num_batches_tracked"),
+    "e_score_correction_bias",
+)
 TOLERANCE = 1e-4  # relative error of each tensor, by norm, in float32
 
 

@@ -414,6 +414,21 @@ SIZES = {  # name: (what config.json says, head, count)
     ),
 }
 
+SIZES |= {  # decoders with experts; of DeepSeek-V3 the corrections are buffers of the reference
+    "mixtral-8x7b": ({"model_type": "mixtral"}, "causal_lm", 46_702_792_704),
+    "qwen1.5-moe-a2.7b": ({"model_type": "qwen2_moe"}, "causal_lm", 14_315_784_192),
+    "qwen3-30b-a3b": (
+        {"model_type": "qwen3_moe", "num_hidden_layers": 48, "head_dim": 128},
+        "causal_lm",
+        30_532_122_624,
+    ),
+    "gpt-oss-20b": (
+        {"model_type": "gpt_oss", "num_hidden_layers": 24, "num_local_experts": 32},
+        "causal_lm",
+        20_914_757_184,
+    ),
+    "deepseek-v3": ({"model_type": "deepseek_v3"}, "causal_lm", 671_026_404_352 + 14_848),
+}
 SIZES |= {  # decoders like Llama
     "mistral-7b": ({"model_type": "mistral"}, "causal_lm", 7_241_732_096),
     "qwen2.5-0.5b": (

@@ -33,6 +33,7 @@ from transformers_jax.hub.header import (
     parse_header,
     read_header,
 )
+from transformers_jax.hub.mxfp4 import unpacked
 from transformers_jax.json_files import errors_of, json_text
 from transformers_jax.publish import publish, publish_json
 from transformers_jax.sizes import parse_bytes
@@ -123,12 +124,16 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     or, where it has neither, with `flax_model.msgpack` or its index and shards.
 
     Only headers are read. The offsets of every tensor are checked; files that an index names must
-    be in the directory itself.
+    be in the directory itself. Weights in MXFP4 are the tensors that they stand for.
 
     Raises:
         ValueError: no such file, not safetensors, or a file that is not to be trusted.
     """
-    path = Path(path)
+    checkpoint = _opened(Path(path))
+    return replace(checkpoint, tensors=unpacked(checkpoint.tensors, checkpoint.path))
+
+
+def _opened(path: Path) -> Checkpoint:
     if not path.is_dir():
         if not path.exists():
             raise ValueError(f"{path} does not exist")

@@ -131,9 +131,9 @@ class Experts(FeedForward):
         sizes["scores"] = experts.count  # of the router, which every device has whole
         super().__init__(experts.ffn, sizes, initial, leading="experts ")
         self.router = param("embed scores", sizes, initial.draw("router", sizes))
-        number = lambda there: param("scores", sizes, ZEROS) if there else None
-        self.router_bias = number(experts.router.bias)
-        self.correction = number(experts.router.corrected)
+        number = lambda learned: param("scores", sizes, ZEROS, learned=learned)
+        self.router_bias = number(True) if experts.router.bias else None
+        self.correction = number(False) if experts.router.corrected else None
         shared = experts.shared
         self.shared = Mlp(shared.ffn, width, initial) if shared else None
         gated = shared is not None and shared.gated

@@ -43,7 +43,7 @@ class Router:
 
     corrected: ClassVar[bool] = False
     """Whether there is a number per expert that is added where experts are chosen, and only there:
-    no gradient reaches it."""
+    no gradient reaches it, and no optimizer changes it."""
 
     def routes(
         self, logits: Float[Array, "*b E"], top: int, correction: Float[Array, " E"] | None = None
@@ -86,7 +86,7 @@ class SoftmaxOfTop(Router):
 @dataclass(frozen=True)
 class Sigmoid(Router):
     """The sigmoid of each score by itself; experts are chosen among the best groups of experts, by
-    scores to which a learned correction is added (DeepSeek-AI 2024, sections 2.1.2 and 2.1.1).
+    scores to which a correction is added (DeepSeek-AI 2024, sections 2.1.2 and 2.1.1).
 
     Attributes:
         groups: of how many groups, side by side, experts are.

@@ -22,6 +22,8 @@ LLAMA = dict(
     head_dim=6,
     max_position_embeddings=64,
 )
+MIXTURE = dict(num_local_experts=3, num_experts_per_tok=2)
+SMALL_EXPERTS = dict(num_experts=3, num_experts_per_tok=2, moe_intermediate_size=10)
 BERT = dict(
     vocab_size=53,
     hidden_size=20,
@@ -107,6 +109,27 @@ CONFIGS = {
     "qwen3": lambda: tj.Qwen3Config(**LLAMA),
     "smollm3": lambda: tj.SmolLM3Config(**LLAMA, no_rope_layers=(1, 0), pad_token_id=0),
     "starcoder2": lambda: tj.Starcoder2Config(**LLAMA, sliding_window=4),
+    "mixtral": lambda: tj.MixtralConfig(**LLAMA, **MIXTURE),
+    "qwen2_moe": lambda: tj.Qwen2MoeConfig(
+        **LLAMA, **SMALL_EXPERTS, shared_expert_intermediate_size=10, mlp_only_layers=(0,)
+    ),
+    "qwen3_moe": lambda: tj.Qwen3MoeConfig(**LLAMA, **SMALL_EXPERTS, norm_topk_prob=True),
+    "gpt_oss": lambda: tj.GptOssConfig(**LLAMA, **MIXTURE, sliding_window=4),
+    "deepseek_v3": lambda: tj.DeepseekV3Config(
+        **{n: size for n, size in LLAMA.items() if n not in ("head_dim", "num_key_value_heads")},
+        num_key_value_heads=4,
+        n_routed_experts=6,
+        n_group=3,
+        topk_group=2,
+        num_experts_per_tok=2,
+        moe_intermediate_size=10,
+        first_k_dense_replace=1,
+        kv_lora_rank=8,
+        q_lora_rank=6,
+        qk_rope_head_dim=4,
+        qk_nope_head_dim=6,
+        v_head_dim=5,
+    ),
     "opt": lambda: tj.OPTConfig(
         vocab_size=53,
         hidden_size=20,
@@ -386,6 +409,8 @@ KIN = {  # families whose networks are those of another, at other values (test_f
 LATE = (  # families built of the code of others, whose laws are in the slow matrix
     *("gemma2", "gemma3_text", "granite", "mistral", "olmo2", "phi3"),  # of Llama's
     *("qwen2", "qwen3", "smollm3", "starcoder2"),
+    *("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss"),  # of theirs, with experts
+    "deepseek_v3",  # of Llama's, with an attention that has tests of its own
 )
 HEADS = {
     "albert": "masked_lm",
@@ -404,6 +429,7 @@ HEADS = {
     "llama": "causal_lm",
     **dict.fromkeys(("gemma2", "gemma3_text", "granite", "mistral", "olmo2"), "causal_lm"),
     **dict.fromkeys(("phi3", "qwen2", "qwen3", "smollm3", "starcoder2"), "causal_lm"),
+    **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "deepseek_v3"), "causal_lm"),
     "opt": "causal_lm",
     "blenderbot": "seq2seq_lm",
     "blenderbot_small": "seq2seq_lm",
