@@ -135,6 +135,9 @@ def test_a_failure_is_one_line_and_a_status(arguments, words):
         (["inspect", CASES / "clip", "--ids", "5"], "clip reads pixel_values along with tokens"),
         (["inspect", GPT2, "--ids", "5", "--target", "4"], "--target: gpt2 has no encoder"),
         (["inspect", T5, "--target", "4"], "--target is what is decoded from"),
+        (["inspect", GPT2, "--new", "4"], "--new is what is written behind a --text or --ids"),
+        (["inspect", T5, "--ids", "4", "--new", "4", "--target", "5"], "--new exclude each other"),
+        (["inspect", T5, "--ids", "4", "--new", "0"], "--new"),
         (["inspect", T5, "--ids", "4", "--text", "x"], "--text and --ids exclude each other"),
     ],
 )
@@ -247,6 +250,17 @@ def test_inspect_shows_what_does_not_fit(tmp_path):
     assert "missing (1)\n  transformer.ln_f.bias" in out
     assert "unexpected (1)\n  stray" in out
     assert "does not fit GPT2LMHeadModel" in err
+
+
+def test_inspect_draws_what_was_written_and_what_it_is_due_to(tmp_path, here):
+    here("inspect", GPT2, "--ids", "5 17 3", "--new", "4", "--out", tmp_path / "gpt2")
+    assert {f.name for f in (tmp_path / "gpt2").iterdir()} == {
+        "graph-stack-self.png", "attentions.png", "attributions.png"
+    }  # fmt: skip
+    here("inspect", T5, "--ids", "5 17 3", "--new", "3", "--out", tmp_path / "t5")
+    assert {f.name for f in (tmp_path / "t5").iterdir()} >= {
+        "cross-attentions.png", "attributions.png", "decoder-attributions.png"
+    }  # fmt: skip
 
 
 def test_inspect_draws_graphs_and_maps_over_a_text(with_tokenizer, tmp_path, here):

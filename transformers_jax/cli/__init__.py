@@ -1,6 +1,6 @@
 """The console script: `transformers-jax COMMAND ...`.
 
-models.py    generate, inspect, convert, student
+models.py    generate, convert, student;  inspecting.py  inspect
 pictures.py  classify, embed, zero-shot, caption
 runs.py      tokenize, export, runs, report, check-checkpoint, env
 media.py     transcribe
@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers_jax import flags
-from transformers_jax.cli import media, models, pictures, runs, serving
+from transformers_jax.cli import inspecting, media, models, pictures, runs, serving
 from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, print_result, to_nowhere
 from transformers_jax.runs import evaluate, finetune, pretrain
@@ -32,7 +32,7 @@ PROGRAM = "transformers-jax"
 COMMANDS = {
     "generate": models.Generate,
     "serve": serving.Serve,
-    "inspect": models.Inspect,
+    "inspect": inspecting.Inspect,
     "convert": models.Convert,
     "student": models.Student,
     "transcribe": media.Transcribe,

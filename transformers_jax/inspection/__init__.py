@@ -4,6 +4,7 @@ description.py   the facts about a model and its file, as a plain record
 words.py         layers, positions and masks in words
 tables.py        that record on a terminal
 pictures.py      graphs of attention, and attention maps, as PNG
+written.py       a text that a model wrote: its attention, and what it is due to, as PNG
 measures.py      rollout, distance of attention, similarity of positions, components of filters
 sight.py         what a tower of images does with a picture, as arrays
 images.py        that as PNG: the figures of the ViT paper
