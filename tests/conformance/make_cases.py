@@ -191,6 +191,22 @@ CHOSEN = {
             "attention_bias": True,
         },
     ),
+    "phi3-long": (  # whose text passes the original length while it is written
+        "Phi3ForCausalLM",
+        {
+            **DECODER,
+            "hidden_size": 32,
+            "original_max_position_embeddings": 16,
+            "sliding_window": 6,
+            "partial_rotary_factor": 0.75,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 300.0,
+                "short_factor": [1.0, 1.1, 1.2],
+                "long_factor": [2.0, 2.5, 3.0],
+            },
+        },
+    ),
     "smollm3": (
         "SmolLM3ForCausalLM",
         {

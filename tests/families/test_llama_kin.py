@@ -110,3 +110,28 @@ def test_text_behind_the_window_is_generated_as_the_forward_pass_scores_it():
     text = np.asarray(model.generate(ids, max_new_tokens=5, eos_token_id=None))
     logits = np.asarray(model(input_ids=text).logits)
     np.testing.assert_array_equal(text[:, 7:], logits[:, 6:-1].argmax(-1))
+
+
+SHORT, LONG = (1.0, 1.1), (30.0, 60.0)
+ROPE = {"rope_type": "longrope", "rope_theta": 10.0, "short_factor": SHORT, "long_factor": LONG}
+
+
+def test_phi_3_reads_a_text_anew_where_its_rotation_changes():
+    config = read("phi3", rope_parameters=ROPE, original_max_position_embeddings=8, head_dim=4)
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(1))
+    model = tj.bind(model, jax.tree.map(lambda x: 8 * x, tj.functional(model)[1]))
+    ids = np.random.default_rng(0).integers(1, 40, (2, 6))
+    text = np.asarray(model.generate(ids, max_new_tokens=6, eos_token_id=None))
+    for end in range(6, 12):  # each token is the best behind the whole text before it
+        logits = np.asarray(model(input_ids=text[:, :end]).logits)
+        np.testing.assert_array_equal(text[:, end], logits[:, -1].argmax(-1))
+    whole = np.asarray(model(input_ids=text).logits)  # all of it under the long rotation
+    assert (whole[:, 5:8].argmax(-1) != text[:, 6:9]).any()  # the control
+    why = "reads a text anew once it has more than 8 tokens; leave"
+    with pytest.raises(ValueError, match=why):
+        model.generate(ids[:1], max_new_tokens=2, prompt_lookup_num_tokens=2)
+
+
+def test_one_factor_for_each_pair_that_turns():
+    with pytest.raises(ValueError, match="2 short factors and 3 long ones; 2 pairs of numbers"):
+        read("phi3", rope_parameters={**ROPE, "long_factor": [1.0, 2.0, 3.0]}).spec()

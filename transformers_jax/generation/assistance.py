@@ -117,6 +117,11 @@ def _check_rows(model: Model, name: str) -> None:
             f"{name} has virtual tokens (prompt or prefix tuning), whose caches have rows of one "
             "length; assisted decoding needs rows that grow by numbers of their own"
         )
+    if (anew := model.reading.anew) is not None:
+        raise ValueError(
+            f"{name} ({model.config.model_type}) reads a text anew once it has more than {anew} "
+            "tokens; leave the arguments of assisted decoding out"
+        )
     if not model.reading.rewinds:
         raise ValueError(
             f"{name} ({model.config.model_type}) keeps one state for its whole past, of which no "

@@ -99,7 +99,7 @@ def prefill(
     read = () if model.is_encoder_decoder else reading.beside
     others = {name: inputs[name] for name in read if name in inputs}
     source = {name: x for name, x in inputs.items() if name not in others}
-    whole = reading.looks_ahead or bool(others)
+    whole = reading.looks_ahead or reading.by_length or bool(others)
     batch = job.prompt.ids.shape[0]
     cache = model.begin(batch, job.width + spare, source, per_row=True, spare=spare)
     once = jax.tree.map(lambda x: x[::copies], text)  # the rows of a prompt are alike

@@ -107,9 +107,13 @@ def prefill(model: Any, job: Job, copies: int) -> tuple[Scores | None, Any]:
 def _reads_whole(model: Any, prompt: Prompt) -> bool:
     """Whether a prompt is read to its last token before the loop."""
     reading = model.reading
-    # tokens may attend to later ones (a prefix), or virtual tokens come with the first call, which
-    # is none of those of the loop
-    whole = reading.looks_ahead or (reading.virtual > 0 and prompt.ids.shape[1] == 1)
+    # tokens may attend to later ones (a prefix), a rotation may depend on how many there are, or
+    # virtual tokens come with the first call, which is none of those of the loop
+    whole = (
+        reading.looks_ahead
+        or reading.by_length
+        or (reading.virtual > 0 and prompt.ids.shape[1] == 1)
+    )
     return whole or bool(_beside(model, prompt))  # an image may be the end of a prompt
 
 
@@ -158,10 +162,27 @@ def advance(model: Any, text: Text, cache: Any) -> tuple[Scores, Any]:
         behind = text._replace(start=cache.start, offset=cache.offset)
         second, other = advance(model, behind, cache.other)
         return (first, second), replace(cache, own=own, other=other)
-    last = lambda columns: jax.lax.dynamic_slice_in_dim(columns, text.end - 1, 1, axis=1)
-    column = jnp.broadcast_to(text.end - 1, (1, 1))
-    columns = columns_of(model, text._replace(tags=jax.tree.map(last, text.tags)), column)
-    logits, cache = model.advance(last(text.ids), columns, cache)
+    anew = model.reading.anew
+    if anew is None or anew >= text.ids.shape[1]:
+        return _read_at(model, text, text.end - 1, 1, cache)
+    begun = model.begin(text.ids.shape[0], cache.size, {})
+    return jax.lax.cond(
+        text.length == anew + 1,
+        lambda: _read_at(model, text, text.offset, anew + 1, begun),
+        lambda: _read_at(model, text, text.end - 1, 1, cache),
+    )
+
+
+def _read_at(
+    model: Any, text: Text, first: Int[Array, ""], count: int, cache: Any
+) -> tuple[Float[Array, "R V"], Any]:
+    """Reads `count` columns from the `first` on: the float32 scores after the last, and the cache
+    with them."""
+    cut = lambda columns: jax.lax.dynamic_slice_in_dim(columns, first, count, axis=1)
+    column = (first + jnp.arange(count))[None]
+    valid = column >= text.start[:, None] if count > 1 else None
+    columns = columns_of(model, text._replace(tags=jax.tree.map(cut, text.tags)), column, valid)
+    logits, cache = model.advance(cut(text.ids), columns, cache)
     return logits[:, -1].astype(jnp.float32), cache
 
 

@@ -260,6 +260,8 @@ def _check_served(model: Model) -> None:
         why = "is an encoder-decoder, whose sources have caches of several widths"
     elif reading.looks_ahead:
         why = "reads a prompt in both directions, in one piece"
+    elif reading.by_length:
+        why = "rotates tokens by how many the longest text of a batch has"
     elif reading.virtual or not reading.rewinds:
         why = "keeps a cache of which no tokens can be taken back"
     if why:

@@ -310,6 +310,11 @@ class FamilyConfig:
         """How many tokens a text may have where no table of positions says it; None: no limit."""
         return None
 
+    @property
+    def anew(self) -> int | None:
+        """How many tokens a text may have before all of it is read anew (`Reading.anew`)."""
+        return None
+
     def side(self, tower: str) -> FamilyConfig:
         """The config of a tower ("encoder"); itself, if it describes them all."""
         return self

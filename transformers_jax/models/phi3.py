@@ -69,6 +69,11 @@ embed_tokens.weight | embed.table
             rope["original_max_position_embeddings"] = self.original_max_position_embeddings
         return rotary(rope, self.max_position_embeddings)
 
+    @property
+    def anew(self):
+        long = self.rope_parameters["rope_type"] == "longrope"
+        return self.original_max_position_embeddings if long else None
+
     def block(self, number, mask):
         own, ffn = self.attends(number, mask), self.computes(number)
         return block(own, ffn, self.norm, dropout=self.resid_pdrop)

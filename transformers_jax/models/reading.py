@@ -45,6 +45,10 @@ class Reading:
         tag_arguments: the arguments that are tags of the prompt's tokens.
         rewinds: whether tokens can be taken back from its cache, and each row have a length of its
             own; not where one state stands for the whole past.
+        by_length: whether tokens are read otherwise by how many there are (rotations of long
+            texts): a prompt is read in one piece.
+        anew: how many tokens a text may have before all of it is read anew, once; None: it is never
+            (LongRoPE in Phi-3, whose cache would hold keys of two rotations).
     """
 
     writes: bool = False
@@ -69,6 +73,8 @@ class Reading:
     prompt: tuple[int, ...] = ()
     tag_arguments: tuple[TagArgument, ...] = ()
     rewinds: bool = True
+    by_length: bool = False
+    anew: int | None = None
 
     @property
     def looks_ahead(self) -> bool:

@@ -83,11 +83,8 @@ class AttentionSpec(spec.OpSpec):
             )
         if self.softcap is not None:
             check_positive("softcap of an attention", self.softcap)
-        if self.rotary is not None and int(self.kv * self.rotary.fraction) % 2:
-            raise ValueError(
-                f"a rotation turns pairs: kv ({self.kv}) times the fraction "
-                f"({self.rotary.fraction}) that is rotated must be an even number"
-            )
+        if self.rotary is not None:
+            self.rotary.check(self.kv)
         if self.heads % self.groups:
             raise ValueError(
                 f"heads ({self.heads}) must be a multiple of kv_heads ({self.groups}): "

@@ -76,6 +76,27 @@ class Rotary:
     interleaved: bool = False
     values: bool = False
 
+    def check(self, width: int) -> None:
+        """Raises ValueError where heads of this width cannot be rotated so."""
+        turned = int(width * self.fraction)
+        if turned % 2:
+            raise ValueError(
+                f"a rotation turns pairs: kv ({width}) times the fraction ({self.fraction}) that "
+                "is rotated must be an even number"
+            )
+        if isinstance(scaling := self.scaling, LongScaling):
+            short, long = len(scaling.short), len(scaling.long)
+            if {short, long} != {turned // 2}:
+                raise ValueError(
+                    f"LongRoPE has {short} short factors and {long} long ones; {turned // 2} pairs "
+                    f"of numbers of each head are rotated (half of {turned}): give one for each"
+                )
+
+    @property
+    def by_length(self) -> bool:
+        """Whether the longest row of a batch decides the rotation of all."""
+        return isinstance(self.scaling, DynamicScaling | LongScaling)
+
 
 @dataclass(frozen=True)
 class Buckets:

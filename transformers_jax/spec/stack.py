@@ -18,6 +18,7 @@ from transformers_jax.spec.position import (
     EdgeFeatures,
     GridBias,
     RelativeTable,
+    Rotary,
     ScoreSpec,
 )
 
@@ -143,6 +144,11 @@ class StackSpec:
     def ops(self) -> set[OpSpec]:
         """The different operations of its layers."""
         return {branch.op for block in self.blocks for branch in block}
+
+    @property
+    def by_length(self) -> bool:
+        """Whether a token is rotated by how many there are (`Rotary.by_length`)."""
+        return any(isinstance(op.rotary, Rotary) and op.rotary.by_length for op in self.ops)
 
     @property
     def written_tags(self) -> frozenset[str]:

@@ -76,6 +76,8 @@ class Decoding(Model):
             placeholder=own.embed.placeholder,
             tag_arguments=own.embed.marks,
             prompt=config.prompt,
+            by_length=own.stack.spec.by_length,
+            anew=config.anew,
         )
         if before is None:
             return reading
