@@ -152,12 +152,14 @@ from .models.blip import (
 )
 from .models.blip_2 import Blip2Config as Blip2Config
 from .models.blip_2 import Blip2QFormerConfig as Blip2QFormerConfig
+from .models.bloom import BloomConfig as BloomConfig
 from .models.camembert import CamembertConfig as CamembertConfig
 from .models.clip import (
     CLIPConfig as CLIPConfig,
     CLIPTextConfig as CLIPTextConfig,
     CLIPVisionConfig as CLIPVisionConfig,
 )
+from .models.codegen import CodeGenConfig as CodeGenConfig
 from .models.convnext import ConvNextConfig as ConvNextConfig
 from .models.convnextv2 import ConvNextV2Config as ConvNextV2Config
 from .models.deberta import DebertaConfig as DebertaConfig
@@ -172,12 +174,16 @@ from .models.dinov3_vit import DINOv3ViTConfig as DINOv3ViTConfig
 from .models.distilbert import DistilBertConfig as DistilBertConfig
 from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
+from .models.falcon import FalconConfig as FalconConfig
 from .models.gemma import GemmaConfig as GemmaConfig
 from .models.gemma2 import Gemma2Config as Gemma2Config
 from .models.gemma3 import Gemma3TextConfig as Gemma3TextConfig
 from .models.gpt2 import GPT2Config as GPT2Config
 from .models.granite import GraniteConfig as GraniteConfig
 from .models.gpt_oss import GptOssConfig as GptOssConfig
+from .models.gpt_neo import GPTNeoConfig as GPTNeoConfig
+from .models.gpt_neox import GPTNeoXConfig as GPTNeoXConfig
+from .models.gptj import GPTJConfig as GPTJConfig
 from .models.hubert import HubertConfig as HubertConfig
 from .models.led import LEDConfig as LEDConfig
 from .models.idefics import IdeficsConfig as IdeficsConfig
@@ -204,6 +210,7 @@ from .models.qwen2 import Qwen2Config as Qwen2Config
 from .models.qwen3 import Qwen3Config as Qwen3Config
 from .models.qwen2_moe import Qwen2MoeConfig as Qwen2MoeConfig
 from .models.qwen3_moe import Qwen3MoeConfig as Qwen3MoeConfig
+from .models.phi import PhiConfig as PhiConfig
 from .models.recurrent import RecurrentConfig as RecurrentConfig
 from .models.resnet import ResNetConfig as ResNetConfig
 from .models.roberta import RobertaConfig as RobertaConfig
@@ -239,6 +246,7 @@ from .models.vit import ViTConfig as ViTConfig
 from .models.vit_mae import ViTMAEConfig as ViTMAEConfig
 from .models.wav2vec2 import Wav2Vec2Config as Wav2Vec2Config
 from .models.whisper import WhisperConfig as WhisperConfig
+from .models.xglm import XGLMConfig as XGLMConfig
 from .models.xlm_roberta import XLMRobertaConfig as XLMRobertaConfig
 from .models.xlm_roberta_xl import XLMRobertaXLConfig as XLMRobertaXLConfig
 from .nn.attend import attend as attend

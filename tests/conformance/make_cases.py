@@ -343,6 +343,110 @@ CHOSEN = {
     "blip-2-qformer": ("Blip2QFormerModel", QFORMER),
     "deberta-v2-question": ("DebertaV2ForQuestionAnswering", {**DEBERTA, **CONVOLVED}),
 }
+IDS = dict(vocab_size=96, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+DEEP = dict(
+    **IDS,
+    hidden_size=24,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=40,
+    max_position_embeddings=64,
+)
+STRETCHED = dict(rope_type="linear", factor=2.0, rope_theta=500.0)
+CHOSEN |= {
+    "bloom-sequence": (
+        "BloomForSequenceClassification",
+        dict(
+            **IDS,
+            hidden_size=24,
+            n_layer=2,
+            n_head=6,
+            apply_residual_connection_post_layernorm=True,
+            num_labels=5,
+        ),
+    ),
+    "codegen": (
+        "CodeGenForCausalLM",
+        dict(**IDS, n_embd=24, n_layer=2, n_head=4, n_inner=40, n_positions=64, rotary_dim=4),
+    ),
+    "falcon-groups": (
+        "FalconForCausalLM",
+        dict(
+            **IDS,
+            hidden_size=24,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_kv_heads=2,
+            new_decoder_architecture=True,
+            bias=True,
+            ffn_hidden_size=40,
+            rope_parameters=STRETCHED,
+            tie_word_embeddings=False,
+        ),
+    ),
+    "falcon-question": (
+        "FalconForQuestionAnswering",
+        dict(
+            **IDS,
+            hidden_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            parallel_attn=False,
+            multi_query=False,
+            ffn_hidden_size=40,
+        ),
+    ),
+    "gpt-neo-tokens": (
+        "GPTNeoForTokenClassification",
+        dict(
+            **IDS,
+            hidden_size=24,
+            num_layers=3,
+            num_heads=4,
+            intermediate_size=40,
+            max_position_embeddings=64,
+            attention_types=[[["local"], 1], [["global"], 2]],
+            window_size=6,
+            num_labels=5,
+        ),
+    ),
+    "gpt-neox-tokens": (
+        "GPTNeoXForTokenClassification",
+        dict(
+            **DEEP,
+            use_parallel_residual=False,
+            attention_bias=False,
+            rope_parameters={**STRETCHED, "partial_rotary_factor": 1.0},
+            num_labels=5,
+        ),
+    ),
+    "gptj-question": (
+        "GPTJForQuestionAnswering",
+        dict(**IDS, n_embd=24, n_layer=3, n_head=3, n_inner=40, n_positions=64, rotary_dim=8),
+    ),
+    "phi-norms": (
+        "PhiForCausalLM",
+        dict(
+            **DEEP,
+            num_key_value_heads=2,
+            qk_layernorm=True,
+            rope_parameters={**STRETCHED, "partial_rotary_factor": 0.67},
+            tie_word_embeddings=True,
+        ),
+    ),
+    "xglm-base": (
+        "XGLMModel",
+        dict(
+            **{**IDS, "pad_token_id": 5},
+            d_model=25,
+            num_layers=3,
+            attention_heads=5,
+            ffn_dim=40,
+            max_position_embeddings=64,
+            scale_embedding=False,
+        ),
+    ),
+}
 VIT = dict(
     hidden_size=24,
     num_hidden_layers=2,

@@ -12,6 +12,11 @@ TRAINING = "how the reference was run"
 NOTHING = "no released code of the reference reads it"
 
 
+OF_SUMMARIES = """summary_type summary_use_proj summary_activation summary_proj_to_labels
+summary_first_dropout""".split()
+NO_SUMMARY = "of GPT-2's files, and read by no head of the family"
+
+
 EVERYWHERE = {  # `models.config.IGNORED`
     **dict.fromkeys(
         """transformers_version _name_or_path name_or_path _from_model_config _commit_hash auto_map
@@ -72,6 +77,11 @@ FAMILY = {
             "layers behind the others, which the reference's model leaves out",
         ),
     },
+    "bloom": dict.fromkeys(
+        """attention_softmax_in_fp32 bias_dropout_fusion masked_softmax_fusion offset_alibi
+        seq_length skip_bias_add skip_bias_add_qkv""".split(),
+        "of the authors' own code; no released code of the reference reads it",
+    ),
     "deberta-v2": {
         "classifier_dropout": "its heads read cls_dropout",
         "padding_idx": "a property of the class, which is pad_token_id",
@@ -90,6 +100,8 @@ FAMILY = {
         "initial_context_length": "rope_parameters say it",
     },
     "qwen3_moe": {"max_window_layers": "read by no layer: windows are those of all"},
+    "gpt_neo": dict.fromkeys(OF_SUMMARIES, NO_SUMMARY),
+    "gptj": dict.fromkeys(OF_SUMMARIES, NO_SUMMARY),
     "gpt2": dict.fromkeys(
         "summary_type summary_use_proj summary_activation summary_proj_to_labels".split(), SUMMARY
     ),
@@ -247,6 +259,8 @@ READ_WITH_A_DEFAULT = {  # `getattr(config, name, default)` in the modelling cod
     "electra": "summary_first_dropout",
     **dict.fromkeys(("granite", "olmo2", "phi3", "qwen2", "smollm3", "starcoder2"), "head_dim"),
     **dict.fromkeys(("qwen2_moe", "qwen3_moe"), "head_dim"),
+    "falcon": "alibi_twice",  # a choice between two engines of the reference
+    "gpt_neo": "attention_layers",  # made of attention_types
     "roformer": """summary_type summary_use_proj summary_activation summary_first_dropout
         summary_last_dropout""",
 }

@@ -40,6 +40,7 @@ CHOSEN = (
     *("mistral", "qwen2", "qwen3", "gemma2", "gemma3-text", "phi3", "olmo2", "granite"),
     *("smollm3", "starcoder2"),
     *("mixtral", "qwen2-moe", "qwen3-moe", "gpt-oss", "deepseek-v3"),
+    *("gpt-neox", "gptj", "bloom", "gpt-neo", "falcon-groups", "phi", "xglm", "codegen"),
     *(
         "swin-classify",
         "swinv2-classify",

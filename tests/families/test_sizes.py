@@ -63,6 +63,49 @@ BLIP = {"model_type": "blip", "vision_config": {"image_size": 384}}
 SPEECH_LARGE = dict(**LARGE, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True)
 SIZES = {  # name: (what config.json says, head, count)
     "bert2bert": ({"model_type": "encoder-decoder"}, "seq2seq_lm", 247_363_386),
+    "bloom": (
+        {"model_type": "bloom", "hidden_size": 14336, "n_layer": 70, "n_head": 112},
+        "causal_lm",
+        176_247_271_424,
+    ),
+    "codegen-350M": (
+        {
+            "model_type": "codegen",
+            "n_embd": 1024,
+            "n_layer": 20,
+            "rotary_dim": 32,
+            "vocab_size": 51200,
+        },
+        "causal_lm",
+        356_712_448,
+    ),
+    "falcon-7b": ({"model_type": "falcon"}, "causal_lm", 6_921_720_704),
+    "falcon-40b": (
+        {
+            "model_type": "falcon",
+            "hidden_size": 8192,
+            "num_hidden_layers": 60,
+            "num_attention_heads": 128,
+            "num_kv_heads": 8,
+            "new_decoder_architecture": True,
+        },
+        "causal_lm",
+        41_303_293_952,
+    ),
+    "gpt-j-6b": ({"model_type": "gptj"}, "causal_lm", 6_050_882_784),
+    "gpt-neo-1.3B": ({"model_type": "gpt_neo"}, "causal_lm", 1_315_575_808),
+    "gpt-neox-20b": ({"model_type": "gpt_neox"}, "causal_lm", 20_554_567_680),
+    "phi-2": (
+        {
+            "model_type": "phi",
+            "hidden_size": 2560,
+            "intermediate_size": 10240,
+            "num_hidden_layers": 32,
+        },
+        "causal_lm",
+        2_779_683_840,
+    ),
+    "xglm-564M": ({"model_type": "xglm"}, "causal_lm", 564_463_616),
     "bert2gpt2": (BERT2GPT2, "seq2seq_lm", 262_288_896),
     "bert as a decoder": ({"model_type": "bert", "is_decoder": True}, "causal_lm", 109_514_298),
     "mbart-large-cc25": ({"model_type": "mbart", "vocab_size": 250027}, "none", 610_851_840),

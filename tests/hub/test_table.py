@@ -143,6 +143,16 @@ def test_a_sum_is_a_concatenation_of_unequal_parts():
         (0, H * K), (H * K, (H + G) * K), ((H + G) * K, (H + 2 * G) * K)]  # fmt: skip
 
 
+def test_a_repeated_sum_holds_a_part_of_each_parameter_in_every_turn():
+    text = "qkv | q k v | 2 * ((h k) d -> d h k + (h k) d -> d h k + (h k) d -> d h k)"
+    fill = Table(rows(text)).fills({"q": (D, 6, K), "k": (D, 2, K), "v": (D, 2, K)})["qkv"]
+    assert fill.shape == ((6 + 4) * K, D)
+    turn = [(p.paths[0], p.first, p.shape[0] // K) for p in fill.pieces]
+    assert turn[:3] == [("q", 0, 3), ("k", 0, 1), ("v", 0, 1)]
+    assert turn[3:] == [("q", 3, 3), ("k", 1, 1), ("v", 1, 1)]
+    assert [p.start for p in fill.pieces[1:]] == [p.stop for p in fill.pieces[:-1]]
+
+
 def test_a_row_whose_parameters_are_not_in_the_model_is_skipped():
     table = Table(rows("w | w\n b | b"))
     assert list(table.fills({"w": (D,)})) == ["w"]
@@ -157,6 +167,8 @@ def test_a_row_whose_parameters_are_not_in_the_model_is_skipped():
         ("a | p | x y -> x", {}, "each letter once"),
         ("a | p q | (n x) y -> x y n", {}, "begins with 'n'"),
         ("a | p q | x -> x + y -> y + z -> z", {}, "3 terms for 2 paths"),
+        ("a | p | 3 * ((x y) -> (x y))", {}, "cut no axis of ours"),
+        ("a | p | 3 * (x -> x)", {"p": (5,)}, "cannot be cut into 3 along axis 0"),
         ("a | p | x -> y -> z", {}, "theirs -> ours"),
         ("a | p | x -> x | more", {}, "more than three columns"),
         ("a | p\n b | p", {"p": (D,)}, "filled by 'a' and by 'b'"),

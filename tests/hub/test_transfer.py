@@ -24,6 +24,8 @@ TABLE = Table(
         m.l.{i}.qkv     | query key value | d (n h k) -> n d h k
         m.l.{i}.bias    | qb kb vb        | (n h k) -> n h k
         m.l.{i}.packed  | q k v           | (h k) d -> d h k + (g k) d -> d g k + (g k) d -> d g k
+        m.l.{i}.grouped | gq gk gv | 2 * ((h k) d -> d h k + (h k) d -> d h k + (h k) d -> d h k)
+        m.l.{i}.groups  | gb ge           | 2 * ((h k) -> h k + (h k) -> h k)
         m.l.{i}.out     | out             | d (h k) -> h k d
         m.l.{i}.e.{e}.w | up              | f d -> d f
         m.cls           | cls             | 1 1 d -> d
@@ -38,7 +40,8 @@ TABLE = Table(
 SHAPES = {
     "embed": (V, D), "query": (L, D, H, K), "key": (L, D, H, K), "value": (L, D, H, K),
     "qb": (L, H, K), "kb": (L, H, K), "vb": (L, H, K), "q": (L, D, H, K), "k": (L, D, G, K),
-    "v": (L, D, G, K), "out": (L, H, K, D), "up": (L, E, D, F), "cls": (D,),
+    "v": (L, D, G, K), "gq": (L, D, H, K), "gk": (L, D, G, K), "gv": (L, D, G, K),
+    "gb": (L, H, K), "ge": (L, G, K), "out": (L, H, K, D), "up": (L, E, D, F), "cls": (D,),
     "conv": (2, 2, 3, D), "gate": (L,), "scale": (), "head": (D, V),
 }  # fmt: skip
 
@@ -81,6 +84,13 @@ def test_every_number_arrives_where_the_pattern_says(block, by, tmp_path, monkey
         cuts = {"q": packed[:H], "k": packed[H : H + G], "v": packed[H + G :]}
         for name, part in cuts.items():
             np.testing.assert_array_equal(ours[name][i], rearrange(part, "h k d -> d h k"))
+        grouped = theirs[f"m.l.{i}.grouped"].reshape(2, H // 2 + 2, K, D)
+        cuts = {"gq": grouped[:, :-2], "gk": grouped[:, -2:-1], "gv": grouped[:, -1:]}
+        for name, part in cuts.items():
+            np.testing.assert_array_equal(ours[name][i], rearrange(part, "g h k d -> d (g h) k"))
+        groups = theirs[f"m.l.{i}.groups"].reshape(2, H // 2 + 1, K)
+        np.testing.assert_array_equal(ours["gb"][i], groups[:, :-1].reshape(H, K))
+        np.testing.assert_array_equal(ours["ge"][i], groups[:, -1])
         np.testing.assert_array_equal(
             ours["out"][i], rearrange(theirs[f"m.l.{i}.out"], "d (h k) -> h k d", k=K)
         )
@@ -235,14 +245,17 @@ def test_eight_devices_hold_what_one_holds(run, tmp_path):
             embed       | embed
             l.{i}.q     | a b c | d (n h k) -> n d h k
             l.{i}.p     | q k | (h k) d -> d h k + (g k) d -> d g k
+            l.{i}.g     | f g | 4 * ((h k) d -> d h k + (h k) d -> d h k)
+            l.{i}.t     | t u | 3 * ((h k) d -> d h k + (h k) d -> d h k)
             l.{i}.{e}.w | up | f d -> d f
             norm        | norm
         '''))
         shapes = dict(embed=(24, 10), a=(2, 10, 4, 3), b=(2, 10, 4, 3), c=(2, 10, 4, 3),
-                      q=(2, 10, 8, 3), k=(2, 10, 4, 3), up=(2, 4, 10, 12), norm=(10,))
+                      q=(2, 10, 8, 3), k=(2, 10, 4, 3), up=(2, 4, 10, 12), norm=(10,),
+                      f=(2, 10, 8, 3), g=(2, 10, 4, 3), t=(2, 10, 12, 3), u=(2, 10, 24, 3))
         mesh = jax.make_mesh((2, 4), ("x", "y"), axis_types=(AxisType.Auto,) * 2)
         head = P(None, "x", "y")
-        specs = dict(embed=P("y", "x"), a=head, b=head, c=head, q=head, k=head,
+        specs = dict(embed=P("y", "x"), **dict.fromkeys("abcqkfgtu", head),
                      up=P(None, "y", "x"), norm=P())
         rng = np.random.default_rng(0)
         theirs = {n: rng.normal(size=f.shape).astype("f") for n, f in table.fills(shapes).items()}

@@ -125,6 +125,10 @@ def test_a_branch_of_unknown_settings_or_with_a_source_it_does_not_read_is_refus
         Branch("ffn", FEED, reads="blok")
     with pytest.raises(ValueError, match="source 'encoder', and its operation attends to nothing"):
         Branch("ffn", FEED, source="encoder")
+    with pytest.raises(ValueError, match=r"'ffn' reads what the first .* norm of its own as well"):
+        Branch("ffn", FEED, RMSNorm(), reads="normed")
+    with pytest.raises(ValueError, match="the first branch of a block, 'ffn', reads what the fir"):
+        StackSpec(D, ((Branch("ffn", FEED, reads="normed"),),))
 
 
 def test_an_attention_needs_the_rotation_and_the_relations_that_it_declares():

@@ -1,6 +1,7 @@
 """Stacks: which layers share an array, and that storage changes no result."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -142,6 +143,28 @@ def test_a_branch_may_read_what_entered_the_block():
     np.testing.assert_allclose(run(stack, x), x + single["self"] + single["ffn"], atol=2e-6)
     after = bind(stack_of((block(),)), params(stack))  # the control: one after the other
     assert np.abs(run(after, x) - run(stack, x)).max() > 1e-2
+
+
+def test_a_branch_may_read_what_the_first_has_normalised():
+    x, norm = inputs(), RMSNorm()
+    attend, compute = block(norm=norm)
+    both = stack_of(((attend, replace(compute, norm=None, reads="normed")),))
+    held = params(both)["blocks"]["0"]
+    assert "ffn_norm" not in held
+    apart = stack_of(((attend, replace(compute, reads="block")),))  # with a norm for each
+    two = {"blocks": {"0": {**held, "ffn_norm": held["self_norm"]}}}
+    np.testing.assert_allclose(run(both, x), run(bind(apart, two), x), atol=2e-6)
+    serial = bind(stack_of(((attend, compute),)), two)  # the control
+    assert np.abs(run(serial, x) - run(both, x)).max() > 1e-2
+
+
+def test_a_branch_that_enters_normalised_joins_what_it_read():
+    x = inputs()
+    pre = stack_of((block()[1:],))
+    entry = bind(stack_of(((replace(block()[1], placement="entry"),),)), params(pre))
+    scale = params(pre)["blocks"]["0"]["ffn_norm"]["scale"][0]
+    normed = x / np.sqrt(np.mean(np.square(x), -1, keepdims=True) + RMSNorm().eps) * scale
+    np.testing.assert_allclose(run(entry, x) - run(pre, x), normed - x, atol=2e-6)
 
 
 def test_relations_add_their_messages():

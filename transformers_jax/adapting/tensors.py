@@ -18,7 +18,6 @@ from transformers_jax.hub.fill import Fill, Piece
 from transformers_jax.hub.layout import show
 from transformers_jax.models.adapters.records import IA3, Adapter, LoRA
 from transformers_jax.models.adapters.resolve import Resolved, Target
-from transformers_jax.models.adapters.sides import right_of
 from transformers_jax.nn.param import ADAPTER
 
 PREFIX = "base_model.model."
@@ -106,7 +105,7 @@ def _factors(target: Target, adapter: Any, paths: set[str]) -> Iterator[Cell]:
     shared = [f"{path}{ADAPTER}.a" for path in fill.row.ours]
     first = next(path for path in shared if path in paths)
     piece = fill.pieces[0]
-    right = right_of(piece)
+    right = piece.axes
     ones = ("1",) * (len(piece.left) - 2)
     inputs, outputs = _axes_of(piece, sides.transposed)
     name = lambda letter: f"{PREFIX}{target.module}.{lora.format(letter)}"
@@ -116,16 +115,16 @@ def _factors(target: Target, adapter: Any, paths: set[str]) -> Iterator[Cell]:
     magnitudes = []
     for piece in fill.pieces:
         outputs = _axes_of(piece, sides.transposed)[1]
-        own = tuple(right_of(piece)[axis] for axis in sides.outputs)
+        own = tuple(piece.axes[axis] for axis in sides.outputs)
         rows = slice(None) if len(fill.pieces) == 1 else slice(piece.start, piece.stop)
         several = (("n",),) if len(piece.paths) > 1 else ()
         where = tuple(f"{path}{ADAPTER}.b" for path in piece.paths)
         left = (*outputs, ("r",), *((one,) for one in ones))
         right_b = (*several, ("r",), *own)
-        inside = (slice(rank), *[slice(None)] * len(own))
+        inside = (slice(rank), *piece.inside(own))
         yield _cell(name("B"), piece, fill, where, left, right_b, inside, rank, rows)
         where = tuple(f"{path}{ADAPTER}.magnitude" for path in piece.paths)
-        whole = (slice(None),) * len(own)
+        whole = piece.inside(own)
         magnitude = f"{PREFIX}{target.module}.lora_magnitude_vector"
         magnitudes.append(
             _cell(magnitude, piece, fill, where, outputs, (*several, *own), whole, rank, rows)
@@ -143,7 +142,7 @@ def _vectors(target: Target, adapter: IA3, paths: set[str]) -> Iterator[Cell]:
     for piece in fill.pieces[:1] if inner else fill.pieces:
         inputs, outputs = _axes_of(piece, sides.transposed)
         chosen = sides.inputs if inner else sides.outputs
-        own = tuple(right_of(piece)[axis] for axis in chosen)
+        own = tuple(piece.axes[axis] for axis in chosen)
         several = (("n",),) if len(piece.paths) > 1 and not inner else ()
         left = (("1",), *inputs) if inner else (*outputs, ("1",))
         cut = len(fill.pieces) > 1 and not inner
@@ -151,14 +150,15 @@ def _vectors(target: Target, adapter: IA3, paths: set[str]) -> Iterator[Cell]:
         where = tuple(f"{path}{ADAPTER}.vector" for path in piece.paths)
         if inner:
             where = (next(path for path in every if path in paths),)
-        whole = (slice(None),) * len(own)
+        whole = piece.inside(own)
         yield _cell(name, piece, fill, where, left, (*several, *own), whole, 0, rows)
 
 
 def _whole(name: str, fill: Fill, piece: Piece) -> Cell:
     """The rows of a tensor that is saved as a whole."""
     rows = slice(None) if len(fill.pieces) == 1 else slice(piece.start, piece.stop)
-    return _cell(name, piece, fill, piece.paths, piece.left, piece.right, (), 0, rows)
+    inside = piece.inside(piece.axes)
+    return _cell(name, piece, fill, piece.paths, piece.left, piece.right, inside, 0, rows)
 
 
 def _axes_of(piece: Piece, transposed: bool) -> tuple[Any, Any]:

@@ -82,7 +82,7 @@ def fill_host(
         block = checkpoint.read(fill.name, start, stop, memory)
         most.append(largest(block))
         if whole is None:
-            first = (start - piece.start) // piece.unit
+            first = piece.first + (start - piece.start) // piece.unit
             for path, values in zip(piece.paths, piece.ours(block)):
                 where: tuple[Any, ...] = (*fill.lead, ...)  # a view, of one number too
                 _copy(values, arrays[path][where], axis, first)
@@ -99,7 +99,7 @@ def _memory_of(
     straight = len(piece.paths) == 1 and order[0] == order[1] and ours.dtype == tensor.dtype
     if not straight or tensor.transposed or len(tensor.parts) != 1:
         return None
-    where: tuple[Any, ...] = (*fill.lead, ...)
+    where: tuple[Any, ...] = (*fill.lead, *piece.inside(piece.axes), ...)
     return ours[where].reshape(-1).view(np.uint8)
 
 

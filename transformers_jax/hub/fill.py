@@ -21,6 +21,7 @@ class Piece:
     """Rows `start` to `stop` (axis 0) of a tensor of theirs, which hold the parameters `paths`.
 
     `left` and `right` are the pattern of theirs and ours, `sizes` the lengths of its letters.
+    `first` is where they begin along `axis` of ours, of which they may be a part.
     """
 
     paths: tuple[str, ...]
@@ -29,6 +30,7 @@ class Piece:
     sizes: tuple[tuple[str, int], ...]
     shape: Shape
     start: int
+    first: int = 0
 
     @property
     def stop(self) -> int:
@@ -38,15 +40,31 @@ class Piece:
     @property
     def axis(self) -> int | None:
         """The axis of our parameters along which rows of theirs follow one another; None: none."""
-        right = self.right[1:] if len(self.paths) > 1 else self.right
         first = self.left[0][:1] if self.left else ("1",)
-        return right.index(first) if first != ("1",) and first in right else None
+        return self.axes.index(first) if first != ("1",) and first in self.axes else None
+
+    @property
+    def axes(self) -> Side:
+        """The axes of one parameter, as the pattern writes them."""
+        return self.right[1:] if len(self.paths) > 1 else self.right
 
     @property
     def unit(self) -> int:
         """How many rows of theirs make one step along `axis`."""
         sizes = {"1": 1, **dict(self.sizes)}
         return 1 if self.axis is None else math.prod(sizes[name] for name in self.left[0][1:])
+
+    def inside(self, axes: Side) -> tuple[slice, ...]:
+        """Where they are in a parameter of these axes of ours."""
+        first = self.left[0][:1] if self.left else ("1",)
+        length = dict(self.sizes).get(first[0], 1)
+        own = slice(self.first, self.first + length)
+        return tuple(own if axis == first else slice(None) for axis in axes)
+
+    def part_of(self, parameter: np.ndarray) -> np.ndarray:
+        """The part of one of our parameters that they hold, a view."""
+        where: tuple[Any, ...] = (*self.inside(self.axes), ...)
+        return parameter[where]
 
     def ours(self, rows: Any) -> list[Any]:
         """The values of each of our parameters in a run of rows of theirs."""
@@ -108,16 +126,17 @@ def fill_of(
     shapes = {path: tuple(ours[path][len(lead) :]) for path in row.ours}
     pieces: list[Piece] = []
     with errors_of(f"table row {row.theirs!r}"):
-        for part in row.parts:
+        for turn, part in itertools.product(range(row.parts[0].times), row.parts):
             shape = shapes[part.paths[0]]
             for path in part.paths:
                 if shapes[path] != shape:
                     raise ValueError(f"{path} has another shape, {shapes[path]}")
-            left, right, lengths = part.fitted(shape, sizes)
+            left, right, lengths = part.fitted(part.of_one_turn(shape), sizes)
             theirs = tuple(math.prod(lengths[letter] for letter in axis) for axis in left)
             letters = tuple((letter, size) for letter, size in lengths.items() if letter != "1")
             start = pieces[-1].stop if pieces else 0
-            pieces.append(Piece(part.paths, left, right, letters, theirs, start))
+            first = turn * lengths[left[0][0]] if turn else 0
+            pieces.append(Piece(part.paths, left, right, letters, theirs, start, first))
         behind = pieces[0].shape[1:]
         if len(pieces) > 1 and any(not p.shape or p.shape[1:] != behind for p in pieces):
             raise ValueError("the parts differ beyond axis 0")

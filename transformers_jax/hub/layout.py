@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Side = tuple[tuple[str, ...], ...]
 Shape = tuple[int, ...]
@@ -19,12 +19,29 @@ class Part:
     """A run of rows (axis 0) of one tensor of theirs, which holds the parameters `paths`.
 
     With several paths our side begins with an axis `n` that counts them. No sides: the layout is
-    the identity.
+    the identity. `times`: the runs of all parts follow one another so often, and each holds one
+    part in so many of the axis of ours that comes first in theirs.
     """
 
     paths: tuple[str, ...]
     left: Side | None = None
     right: Side | None = None
+    times: int = 1
+
+    def of_one_turn(self, ours: Shape) -> Shape:
+        """The shape of what one run holds of a parameter of a shape of ours.
+
+        Raises:
+            ValueError: the axis cannot be cut into equal parts.
+        """
+        if self.times == 1:
+            return ours
+        assert self.left is not None  # by the grammar
+        assert self.right is not None
+        axis = self.right.index(self.left[0][:1])
+        if axis >= len(ours) or ours[axis] % self.times:
+            raise ValueError(f"our shape {ours} cannot be cut into {self.times} along axis {axis}")
+        return (*ours[:axis], ours[axis] // self.times, *ours[axis + 1 :])
 
     def fitted(self, ours: Shape, letters: Mapping[str, int]) -> tuple[Side, Side, dict[str, int]]:
         """Both sides and the length of each letter, for parameters of a shape of ours.
@@ -60,10 +77,18 @@ def parts(paths: tuple[str, ...], layout: str) -> tuple[Part, ...]:
 
     A sum gives one part for each path, and so does a pattern whose theirs begins with `n`:
     `(n h k) d -> n d h k` is three equal parts. With `n` elsewhere there is one part of all paths.
+    `4 * (a + b)` is a, b, a, b, a, b, a, b, each a quarter of its parameter.
 
     Raises:
-        ValueError: a pattern that does not fit the number of paths, or letters on one side only.
+        ValueError: a pattern that does not fit the number of paths, letters on one side only, or a
+            sum that is repeated and has a term that does not begin with an axis of ours.
     """
+    if repeated := re.fullmatch(r"\s*(\d+)\s*\*\s*\((.*)\)\s*", layout):
+        times, inner = int(repeated[1]), parts(paths, repeated[2])
+        for part in inner:
+            if part.left is None or (part.left[0][:1] not in (part.right or ())):
+                raise ValueError(f"layout {layout!r} repeats parts that cut no axis of ours")
+        return tuple(replace(part, times=times) for part in inner)
     terms = [term.strip() for term in layout.split("+")]
     if len(terms) > 1:
         if len(terms) != len(paths):

@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -210,10 +210,14 @@ def _fill(checkpoint: Checkpoint, fill: Fill, piece: Piece, arrays: dict[str, ja
     local = piece.stop - piece.start
     if piece.axis is not None:
         cuts = [leaf.sharding.shard_shape(leaf.shape)[lead + piece.axis] for leaf in leaves]
-        local = min(cuts) * piece.unit
-    step = _Step(piece, lead, tuple(leaf.sharding for leaf in leaves))
+        # a piece that is a part of the axis may end within a shard, or hold several
+        local = math.gcd(min(cuts), local // piece.unit) * piece.unit
+    # equal programs for pieces that differ in their places alone
+    one = replace(piece, start=0, first=0)
+    step = _Step(one, lead, tuple(leaf.sharding for leaf in leaves))
     for start, stop in blocks(piece, fill, checkpoint, local, _budget(sharding)):
-        where = np.array([*fill.lead, (start - piece.start) // piece.unit], np.int32)
+        first = piece.first + (start - piece.start) // piece.unit
+        where = np.array([*fill.lead, first], np.int32)
         block = checkpoint.read(fill.name, start, stop)
         leaves = step.program()(leaves, _everywhere(block, sharding), where)
         most.append(largest(block))
@@ -301,7 +305,7 @@ class _Step:
 def _gather(fill: Fill, params: Mapping[str, Any]) -> np.ndarray:
     """One tensor of theirs from its parameters."""
     rows = [
-        piece.theirs([_at(params[path], fill.lead) for path in piece.paths])
+        piece.theirs([piece.part_of(_at(params[path], fill.lead)) for path in piece.paths])
         for piece in fill.pieces
     ]
     whole = np.ascontiguousarray(np.concatenate(rows) if len(rows) > 1 else rows[0])

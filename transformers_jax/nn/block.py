@@ -41,7 +41,7 @@ class Block(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], dict[str, KeyValues] | None, dict[str, Array]]:
         """(stream, cache by branch, what was collected: "hidden", and "branch.name" of each
         branch); with a key, branches are left out at the rate `drop_rate`, row by row."""
-        caches, entered = dict(cache or {}), x
+        caches, entered, first = dict(cache or {}), x, x
         collected: dict[str, Array] = {}
         for number, branch in enumerate(self.branches):
             if not context.reaches(branch.source):
@@ -50,9 +50,12 @@ class Block(nnx.Module):
                 collected["before"] = x
             op_key, key_behind = split_at(key, number)
             norm = getattr(self, f"{branch.name}_norm") or (lambda x: x)
-            y = entered if branch.reads == "block" else x
+            y = {"stream": x, "block": entered, "normed": first}[branch.reads]
             join: Residual = getattr(self, f"{branch.name}_residual")
-            y = join.enter(y if branch.placement in ("post", "behind") else norm(y), context)
+            y = y if branch.placement in ("post", "behind") else norm(y)
+            first = y if number == 0 else first
+            x = y if branch.placement == "entry" else x
+            y = join.enter(y, context)
             result = self._apply(branch, context, y, caches.get(branch.name), op_key)
             if result.cache is not None:
                 caches[branch.name] = result.cache

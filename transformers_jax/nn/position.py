@@ -210,6 +210,8 @@ class AlibiRule(ScoreRule):
     of the next larger one (Press et al. 2021, their code).
     """
 
+    alibi: spec.Alibi = spec.Alibi()
+
     @staticmethod
     def slopes(heads: int) -> np.ndarray:
         power = 2 ** math.floor(math.log2(heads))
@@ -218,8 +220,22 @@ class AlibiRule(ScoreRule):
         return np.array(slopes, np.float32)
 
     def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
-        gap = jnp.abs(qn.position[:, :, None] - kn.position[:, None, :]).astype(jnp.float32)
-        return -self.slopes(q.shape[2])[:, None, None] * gap[:, None]
+        slopes, alibi = self.slopes(q.shape[2])[:, None], self.alibi
+        if alibi.rounded:  # products with each position, not with their distance
+            of_query, of_key = (
+                self._product(slopes, n.position[:, None, :])[..., None] for n in (qn, kn)
+            )
+            bias = of_query - jnp.swapaxes(of_key, -1, -2)
+        else:
+            gap = qn.position[:, :, None] - kn.position[:, None, :]
+            bias = slopes[:, None] * gap[:, None].astype(jnp.float32)
+        return -alibi.scale * (bias if alibi.signed else jnp.abs(bias))
+
+    @staticmethod
+    def _product(slopes: np.ndarray, position: Int[Array, "b 1 T"]) -> Float[Array, "b H T"]:
+        """The products as a machine makes them that rounds all numbers to bfloat16."""
+        bfloat16 = lambda x: jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+        return bfloat16(bfloat16(jnp.asarray(slopes)) * bfloat16(position.astype(jnp.float32)))
 
 
 @dataclass(frozen=True)
@@ -301,7 +317,7 @@ def score_module(
         case spec.GridBias():
             return GridBias(score)
         case spec.Alibi():
-            return RuleScore(AlibiRule())
+            return RuleScore(AlibiRule(score))
         case spec.Counted():
             return RuleScore(CountedRule(score))
     assert attention is not None  # all others are shaped by its heads

@@ -21,11 +21,13 @@ class Sinusoids:
         halves: all sines come before all cosines (Marian, fairseq); else they alternate.
         closed: the slowest frequency is 1/10000 itself (tensor2tensor, fairseq).
         rows: how many positions there are; None for any number.
+        zero: a position whose vector is zero (fairseq: that of the id of the padding).
     """
 
     halves: bool = False
     closed: bool = False
     rows: int | None = None
+    zero: int | None = None
 
     def frequencies(self, width: int) -> np.ndarray:
         """Float64[ceil(D/2)] radians per position; a closed row of an odd width is one short."""
@@ -42,7 +44,10 @@ class Sinusoids:
         if self.rows is None:
             raise ValueError("sinusoids of any number of positions have no table")
         angle = np.arange(self.rows)[:, None] * self.frequencies(width)
-        return self.of_angle(angle, width, np).astype(np.float32)
+        vectors = self.of_angle(angle, width, np).astype(np.float32)
+        return (
+            vectors if self.zero is None else vectors * (np.arange(self.rows) != self.zero)[:, None]
+        )
 
     def of_angle(self, angle: Any, width: int, xp: Any) -> Any:
         """The vectors of these angles per frequency, by NumPy or jax.numpy."""
@@ -63,7 +68,9 @@ def sinusoids(form: Sinusoids, width: int, position: Int[Array, "b T"]) -> Float
     if form.rows is None:
         frequencies = form.frequencies(width).astype(np.float32)
         angle = jnp.asarray(position, jnp.float32)[..., None] * frequencies
-        return form.of_angle(angle, width, jnp)
+        vectors = form.of_angle(angle, width, jnp)
+        zero = None if form.zero is None else (jnp.asarray(position) == form.zero)[..., None]
+        return vectors if zero is None else jnp.where(zero, 0.0, vectors)
     table = jnp.asarray(form.table(width))
     return jnp.take(table, unsigned(position), axis=0, mode="fill", fill_value=jnp.nan)
 

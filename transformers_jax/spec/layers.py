@@ -21,25 +21,29 @@ class Summaries:
     norm: Norm
 
 
-Placement = Literal["pre", "post", "both", "behind"]
-Reads = Literal["stream", "block"]
+Placement = Literal["pre", "post", "both", "behind", "entry"]
+Reads = Literal["stream", "block", "normed"]
 
 
 @dataclass(frozen=True)
 class Branch:
     """One residual branch of a block: x + dropout(op(norm(x))), or norm(x + dropout(op(x))), or
-    x + norm(dropout(op(norm(x)))) with two norms, or x + norm(dropout(op(x))).
+    x + norm(dropout(op(norm(x)))) with two norms, or x + norm(dropout(op(x))), or
+    norm(x) + dropout(op(norm(x))).
 
     Attributes:
         name: in the paths of parameters; no two branches of a block have the same.
         op: what it computes.
         placement: of the norm: in front of the operation ("pre"), behind the sum ("post"), or one
             in front and one behind the operation ("both": Gemma 2), or behind the operation alone
-            ("behind": Swin V2).
+            ("behind": Swin V2), or in front of the operation and of the stream that it joins
+            ("entry": BLOOM's `apply_residual_connection_post_layernorm`).
         residual: how its result joins the stream (`nn.residual`); None: it is added.
         source: what the operation attends to: None for the stream itself, or the name of other
             tokens, with which the stack is called ("encoder").
         reads: "block" takes what entered the block in place of the stream: parallel residuals.
+            "normed" takes what the first branch reads, behind its norm: parallel residuals that
+            share a norm (GPT-J).
         zero_padding: padding is the zero vector behind it.
     """
 
@@ -59,6 +63,11 @@ class Branch:
                 choices = ", ".join(map(repr, get_args(kind)))
                 raise ValueError(f"{name} of the branch {self.name!r} is {value!r}; not {choices}")
         check_rate(f"dropout of the branch {self.name!r}", self.dropout)
+        if self.reads == "normed" and self.norm is not None:
+            raise ValueError(
+                f"the branch {self.name!r} reads what the first branch has normalised, and has a "
+                'norm of its own as well; leave the norm out, or let it read the "block"'
+            )
         if self.source is None:
             return
         if not self.op.masks:
@@ -84,10 +93,16 @@ PARTS = ("", "_norm", "_norm_behind", "_residual")
 
 
 def check_names(block: Block) -> None:
-    """Raises ValueError for two branches of a name: they would share their parameters."""
+    """Raises ValueError for two branches of a name, which would share their parameters, and for a
+    first branch that reads what the first branch reads."""
     parts = [branch.name + part for branch in block for part in PARTS]
     if duplicates := {part for part in parts if parts.count(part) > 1}:
         raise ValueError(
             f"two branches of a block are called {min(duplicates)!r}, under which their parameters "
             "are kept; give each a name of its own"
+        )
+    if block and block[0].reads == "normed":
+        raise ValueError(
+            f"the first branch of a block, {block[0].name!r}, reads what the first branch has "
+            'normalised; let it read the "stream", and one behind it what it has "normed"'
         )

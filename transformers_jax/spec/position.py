@@ -111,7 +111,20 @@ class Buckets:
 
 @dataclass(frozen=True)
 class Alibi:
-    """A bias linear in the distance, steeper for later heads (Press et al. 2021)."""
+    """A bias linear in the distance, steeper for later heads (Press et al. 2021).
+
+    Attributes:
+        signed: whether later keys than the query gain by their distance, instead of losing as
+            earlier ones do: the bias is then linear in the position of the key (BLOOM). Under a
+            causal mask only padding sees later keys.
+        scale: multiplies the bias (Falcon: 1 / sqrt(K), as it does the products).
+        rounded: whether slopes and their products with positions are rounded to bfloat16 (Falcon,
+            whose released weights were trained with those).
+    """
+
+    signed: bool = False
+    scale: float = 1.0
+    rounded: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ BART = dict(
 T5 = dict(
     vocab_size=53, d_model=20, d_kv=6, d_ff=28, num_layers=2, num_decoder_layers=3, num_heads=4
 )
+OF_GPT_J = dict(vocab_size=53, n_embd=20, n_layer=2, n_head=4, n_inner=28, n_positions=37)
 CROSS_ATTENTION = dict(is_decoder=True, add_cross_attention=True)
 CONFIGS = {
     "albert": lambda: tj.AlbertConfig(
@@ -136,6 +137,46 @@ CONFIGS = {
         ffn_dim=28,
         num_hidden_layers=2,
         num_attention_heads=4,
+        max_position_embeddings=37,
+    ),
+    "bloom": lambda: tj.BloomConfig(
+        vocab_size=53,
+        hidden_size=20,
+        n_layer=2,
+        n_head=4,
+        apply_residual_connection_post_layernorm=True,
+    ),
+    "codegen": lambda: tj.CodeGenConfig(**OF_GPT_J, rotary_dim=2),
+    "falcon": lambda: tj.FalconConfig(
+        vocab_size=53,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_kv_heads=2,
+        new_decoder_architecture=True,
+        ffn_hidden_size=28,
+    ),
+    "gpt_neo": lambda: tj.GPTNeoConfig(
+        vocab_size=53,
+        hidden_size=20,
+        num_layers=2,
+        num_heads=4,
+        intermediate_size=28,
+        max_position_embeddings=37,
+        attention_types=((("local", "global"), 1),),
+        window_size=4,
+    ),
+    "gpt_neox": lambda: tj.GPTNeoXConfig(
+        **{**BERT, "hidden_size": 32}, rope_parameters={"rope_type": "default", "rope_theta": 50.0}
+    ),
+    "gptj": lambda: tj.GPTJConfig(**OF_GPT_J, rotary_dim=4),
+    "phi": lambda: tj.PhiConfig(**{**BERT, "hidden_size": 32}, num_key_value_heads=2),
+    "xglm": lambda: tj.XGLMConfig(
+        vocab_size=53,
+        d_model=20,
+        num_layers=2,
+        attention_heads=4,
+        ffn_dim=28,
         max_position_embeddings=37,
     ),
     "blenderbot": lambda: tj.BlenderbotConfig(**BART),
@@ -411,6 +452,7 @@ LATE = (  # families built of the code of others, whose laws are in the slow mat
     *("qwen2", "qwen3", "smollm3", "starcoder2"),
     *("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss"),  # of theirs, with experts
     "deepseek_v3",  # of Llama's, with an attention that has tests of its own
+    *("bloom", "codegen", "falcon", "gpt_neo", "gpt_neox", "gptj", "phi", "xglm"),  # of GPT-2's
 )
 HEADS = {
     "albert": "masked_lm",
@@ -430,6 +472,8 @@ HEADS = {
     **dict.fromkeys(("gemma2", "gemma3_text", "granite", "mistral", "olmo2"), "causal_lm"),
     **dict.fromkeys(("phi3", "qwen2", "qwen3", "smollm3", "starcoder2"), "causal_lm"),
     **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "deepseek_v3"), "causal_lm"),
+    **dict.fromkeys(("bloom", "codegen", "falcon", "gpt_neo"), "causal_lm"),
+    **dict.fromkeys(("gpt_neox", "gptj", "phi", "xglm"), "causal_lm"),
     "opt": "causal_lm",
     "blenderbot": "seq2seq_lm",
     "blenderbot_small": "seq2seq_lm",

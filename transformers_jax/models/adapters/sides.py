@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from transformers_jax.hub.fill import Fill, Piece
+from transformers_jax.hub.fill import Fill
 from transformers_jax.nn.matrices import LOOKED_UP
 from transformers_jax.nn.param import Axes
 
@@ -62,7 +62,7 @@ def sides_of(fill: Fill, named: Mapping[str, Axes]) -> Sides:
     if len(own) < 2 or len(piece.left) < 2:
         raise ValueError(f"its shape {list(fill.shape)} has no inputs and outputs")
     table = is_table(path, own)
-    right = right_of(piece)
+    right = piece.axes
     first = {*piece.left[0]}
     of_first = [first.issuperset(axis) for axis in right]
     if any(not whole and not first.isdisjoint(axis) for whole, axis in zip(of_first, right)):
@@ -75,8 +75,3 @@ def sides_of(fill: Fill, named: Mapping[str, Axes]) -> Sides:
     for number, in_first in enumerate(of_first):
         sides[in_first].append(number - len(right))
     return Sides(tuple(sides[transposed]), tuple(sides[not transposed]), transposed, table)
-
-
-def right_of(piece: Piece) -> tuple[tuple[str, ...], ...]:
-    """The axes of one parameter in a piece, as its pattern writes them."""
-    return piece.right[1:] if len(piece.paths) > 1 else piece.right

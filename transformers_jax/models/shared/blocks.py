@@ -52,3 +52,12 @@ def block(
     return tuple(
         replace(branch, norm=norm, placement=placement, dropout=dropout) for branch in branches
     )
+
+
+def in_parallel(one: Block, norms: int) -> Block:
+    """The block with branches that all read what enters it: each through a norm of its own, or all
+    through one, where `norms` is 1 (Wang and Komatsuzaki 2021, GPT-J)."""
+    first, *others = one
+    if norms == 1:
+        return (first, *(replace(branch, reads="normed", norm=None) for branch in others))
+    return (first, *(replace(branch, reads="block") for branch in others))

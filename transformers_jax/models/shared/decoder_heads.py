@@ -15,7 +15,7 @@ from transformers_jax.spec import Initial
 
 
 def decoder_head(
-    config: FamilyConfig, head: str, width: int, initial: Initial, rate: float, **words: Any
+    config: FamilyConfig, head: str, width: int, initial: Initial, rate: float = 0.0, **words: Any
 ) -> heads.Head:
     """The head of this name behind a decoder of this width; `rate` is the dropout in front of the
     labels of tokens, `words` are further options of the logits of words. A row's label is read at
@@ -30,10 +30,12 @@ def decoder_head(
     return task_head(config, head, width, initial, rate=rate, pooling=last, bias=False)
 
 
-def decoder_rows(tokens: str) -> Mapping[str, str]:
-    """The rows of these heads; `tokens` is the name of the layer that labels tokens."""
+def decoder_rows(tokens: str, words: str = "lm_head", bias: bool = False) -> Mapping[str, str]:
+    """The rows of these heads; `tokens` is the name of the layer that labels tokens, `words` that
+    of the one that predicts words, which may have a bias."""
     return {
-        "causal_lm": "lm_head.weight | head.table",
+        "causal_lm": f"{words}.weight | head.table"
+        + (f"\n{words}.bias | head.bias" if bias else ""),
         "sequence_classification": "score.weight | head.classify.weight | e d -> d e",
         "token_classification": layer(tokens, "head.classify"),
         "question_answering": layer("qa_outputs", "head.classify"),

@@ -66,6 +66,19 @@ def attention(theirs: str, ours: str, names: str = "q k v o", bias: bool = True)
     return text + dense(f"{theirs}.{out}", f"{ours}.out", HEADS_IN, "" if bias else None)
 
 
+def fused(theirs: str, ours: str, groups: int | None = None, order: str = "query key value") -> str:
+    """Query, key and value in one Linear: those of one head side by side, then those of the next;
+    or, in so many groups of heads, all queries of a group, its keys and its values, in this
+    `order`."""
+    paths = " ".join(f"{ours}.{name}" for name in order.split())
+    biases = " ".join(f"{path}_bias" for path in paths.split())
+    weight, bias = "(h n k) d -> n d h k", "(h n k) -> n h k"
+    if groups is not None:
+        weight, bias = (" + ".join([one] * 3) for one in ("(h k) d -> d h k", "(h k) -> h k"))
+        weight, bias = f"{groups} * ({weight})", f"{groups} * ({bias})"
+    return f"\n{theirs}.weight | {paths} | {weight}\n{theirs}.bias | {biases} | {bias}"
+
+
 def feed_forward(theirs: str, ours: str, names: str, bias: bool = True) -> str:
     """What enters and what leaves a feed-forward network; of a gated one, the gate before them."""
     gated, pattern = len(names.split()) == 3, "" if bias else None
@@ -90,6 +103,24 @@ def block_rows(
         text += norm(f"{theirs}.{its_norm}", f"{ours}.{kind}_norm", bias)
     text += feed_forward(theirs, f"{ours}.ffn", mlp, bias)
     return text + norm(f"{theirs}.{mlp_norm}", f"{ours}.ffn_norm", bias)
+
+
+def decoder_backbone(
+    table: str, norms: str, attends: str, mlp: str, groups: int | None, order: str
+) -> str:
+    """The embeddings, layers and last norm of a decoder, by the names that `models.shared.decoders`
+    explains."""
+    words, layer, last = table.split()
+    name, *projections = attends.split()
+    text = f"\n{words}.weight | embed.table"
+    for theirs, ours in zip(norms.split(), ("self_norm", "ffn_norm")):
+        text += norm(f"{layer}.{theirs}", f"{S}.{ours}")
+    if len(projections) == 2:
+        text += fused(f"{layer}.{name}.{projections[0]}", f"{S}.self", groups, order)
+        text += dense(f"{layer}.{name}.{projections[1]}", f"{S}.self.out", HEADS_IN)
+    else:
+        text += attention(f"{layer}.{name}", f"{S}.self", " ".join(projections))
+    return text + feed_forward(layer, f"{S}.ffn", mlp) + norm(last, "stack.norm")
 
 
 def embeddings(theirs: str, *names: str) -> str:
