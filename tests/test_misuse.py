@@ -82,6 +82,7 @@ def test_an_error_about_a_call_says_what_to_type(model, call, words):
         (lambda: SMALL.replace(num_labels=0), "num_labels=0: expected a whole number"),
         (lambda: tj.AutoModelForCausalLM.from_config(SMALL, head="none"), "leave it out"),
         (lambda: tj.AutoTokenizer, r"tj\.load_tokenizer\(path\) reads a tokenizer"),
+        (lambda: tj.LogitsProcessorList, r"pass a list to generate\(logits_processor=\[...\]\)"),
         (lambda: tj.BertForMaskedLM, r"from_pretrained\(path, head='BertForMaskedLM'\)"),
         (lambda: tj.from_pretraned, "did you mean 'from_pretrained'"),
     ],

@@ -122,6 +122,8 @@ def test_tokens_outside_the_vocabulary_of_the_scores_are_refused():
     ids, scores = given("any", "long")
     with pytest.raises(ValueError, match=r"\[110\] are outside the vocabulary \[0, 110\)"):
         tj.SequenceBiasLogitsProcessor({(3, 110): 1.0})(ids, scores)
+    with pytest.raises(ValueError, match="2 rows of scores, and 3 rows of encoder_input_ids"):
+        tj.EncoderNoRepeatNGramLogitsProcessor(2, np.ones((3, 4), int))(ids, scores)
     with pytest.raises(ValueError, match="expected integers of 2 axes"):
         tj.TopKLogitsWarper(3)(ids[0], scores)
 

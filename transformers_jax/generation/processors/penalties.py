@@ -48,7 +48,7 @@ class RepetitionPenaltyLogitsProcessor(Processor):
 @record
 class EncoderRepetitionPenaltyLogitsProcessor(Processor):
     """Makes every token of the source (of a decoder: of its prompt) more likely, against what is
-    made up.
+    made up. (transformers counts padding of a source as its text.)
 
     Attributes:
         penalty: above 1 for tokens of the source.

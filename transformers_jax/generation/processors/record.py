@@ -127,7 +127,16 @@ def ban(banned: Any, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
 
 
 def copied(x: Array, rows: int) -> Array:
-    """An array with one row per prompt, its rows repeated for the beams or samples of each."""
+    """An array with one row per prompt, its rows repeated for the beams or samples of each.
+
+    Raises:
+        ValueError: rows of scores that are no multiple of those of the array.
+    """
+    if not len(x) or rows % len(x):
+        raise ValueError(
+            f"there are {rows} rows of scores, and {len(x)} rows of encoder_input_ids or of what "
+            "belongs to prompts; each prompt has as many rows of scores"
+        )
     return jnp.repeat(x, rows // x.shape[0], axis=0)
 
 
