@@ -91,6 +91,10 @@ from .generation.processors import (
     WatermarkLogitsProcessor as WatermarkLogitsProcessor,
     WhisperTimeStampLogitsProcessor as WhisperTimeStampLogitsProcessor,
 )
+from .generation.stream import (
+    TextStreamer as TextStreamer,
+    stream as stream,
+)
 from .generation.stopping import (
     EosTokenCriteria as EosTokenCriteria,
     MaxLengthCriteria as MaxLengthCriteria,

@@ -11,6 +11,7 @@ from tyro.conf import DisallowNone, Positional, UseAppendAction, arg
 
 from transformers_jax.cli import texts
 from transformers_jax.cli.files import trained
+from transformers_jax.generation.texts import until_end
 from transformers_jax.json_files import json_text
 from transformers_jax.runs.pretrain import keep_compiled_programs
 from transformers_jax.training.exported import model_folder
@@ -107,7 +108,7 @@ class Generate(Generation):
         copies, count = self.num_return_sequences or 1, len(generated)
         for number, row in enumerate(np.asarray(generated).tolist()):
             prompt, before = prompts[number // copies], rows[number // copies] if continues else []
-            new = texts.until_end(model, row[width if continues else 1 :])
+            new = until_end(model, row[width if continues else 1 :])
             text = texts.continued(tokenizer, before, new)
             if self.json:
                 print(json_text({"prompt": prompt, "text": text}))

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.generation import texts
+from transformers_jax.generation.texts import ids_of
 from transformers_jax.together import check_together
 from transformers_jax.training.exported import is_model, model_folder
 
@@ -49,8 +51,7 @@ def encode(tokenizer: Any, text: str) -> list[int]:
 
 
 def read_by(model: Any, tokenizer: Any, text: str) -> list[int]:
-    """The ids of a text as the model reads it: with the special tokens that the tokenizer adds.
-    Those at the end (</s>, [SEP]) are left out where the model is to continue the text.
+    """The ids of a text as the model reads it (`generation.texts.ids_of`).
 
     Raises:
         ValueError: a tokenizer that does not belong to the model.
@@ -58,11 +59,7 @@ def read_by(model: Any, tokenizer: Any, text: str) -> list[int]:
     if tokenizer is None:
         return encode(None, text)
     check_together(model, tokenizer)
-    row = tokenizer.batch([text], return_special_tokens_mask=True)
-    ids, special = row["input_ids"][0].tolist(), row["special_tokens_mask"][0]
-    if model.plan.head == "causal_lm" and not model.is_encoder_decoder and not special.all():
-        ids = ids[: len(ids) - int((special == 0)[::-1].argmax())]
-    return ids
+    return ids_of(model, tokenizer, text)
 
 
 def decode(tokenizer: Any, ids: list[int]) -> str:
@@ -71,9 +68,10 @@ def decode(tokenizer: Any, ids: list[int]) -> str:
 
 
 def continued(tokenizer: Any, before: list[int], new: list[int]) -> str:
-    """The text of new tokens after others; decoded by itself it would lose its first space."""
-    head, whole = decode(tokenizer, before), decode(tokenizer, [*before, *new])
-    return whole[len(head) :] if whole.startswith(head) else decode(tokenizer, new)
+    """The text of new tokens after others; without a tokenizer, the ids as text."""
+    if tokenizer is None:
+        return decode(None, new)
+    return texts.continued(tokenizer, before, new)
 
 
 def random_key(seed: int) -> Any:
@@ -114,10 +112,3 @@ def decoder_ids(
     if start is None:
         raise ValueError("this model names no start token; give --target, the text it decodes")
     return np.asarray(model.generate(**inputs, max_new_tokens=12))[0].tolist()
-
-
-def until_end(model: Any, row: list[int]) -> list[int]:
-    """A row up to the first token that ends a text, or fills a row that has ended."""
-    ends = model.generation_config.get("eos_token_id")
-    ends = {*(ends if isinstance(ends, tuple) else (ends,)), model.config.pad_token_id}
-    return row[: next((n for n, token in enumerate(row) if token in ends), len(row))]

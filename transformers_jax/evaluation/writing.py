@@ -15,6 +15,7 @@ from transformers_jax.generation.processors.record import record
 from transformers_jax.generation.stopping.strings import StopStringCriteria
 from transformers_jax.generation.stopping.token_bytes import token_bytes
 from transformers_jax.generation.text import Text
+from transformers_jax.generation.texts import continued, padded, until_end
 from transformers_jax.models.base import Model
 from transformers_jax.scoring.pairs import Ids
 
@@ -52,7 +53,9 @@ def write_answers(
         new = _new_tokens(model, rows, max_new_tokens, criteria, options)
         for number, row in zip(numbers, new):
             before = [] if model.is_encoder_decoder else prompts[number].tolist()
-            found[number] = cut(_text(tokenizer, before, _until_end(model, row)), until)
+            found[number] = cut(
+                continued(tokenizer, before, until_end(model, row), special=False), until
+            )
     return found
 
 
@@ -73,33 +76,17 @@ def _criteria(tokenizer: Any, until: Sequence[str]) -> list[Any]:
 def _new_tokens(
     model: Model, rows: list[Ids], count: int, criteria: list[Any], options: dict[str, Any]
 ) -> list[list[int]]:
-    width = max(map(len, rows))
-    padding = int(model.config.pad_token_id or 0)
-    fill = lambda row: (0, width - len(row)) if model.is_encoder_decoder else (width - len(row), 0)
+    prompts = padded(model, rows)
     ids = generate(
         model,
-        jnp.array([np.pad(row, fill(row), constant_values=padding) for row in rows]),
-        attention_mask=jnp.array([np.pad(np.ones(len(row), int), fill(row)) for row in rows]),
+        prompts["input_ids"],
+        attention_mask=prompts["attention_mask"],
         max_new_tokens=count,
         stopping_criteria=criteria or None,
         **options,
     )
+    width = max(map(len, rows))
     return np.asarray(ids)[:, 1 if model.is_encoder_decoder else width :].tolist()
-
-
-def _until_end(model: Model, row: list[int]) -> list[int]:
-    """A row up to the token that ended it, or fills a row that has ended."""
-    ends = model.generation_config.get("eos_token_id", getattr(model.config, "eos_token_id", None))
-    ends = {*(ends if isinstance(ends, (tuple, list)) else (ends,)), model.config.pad_token_id}
-    return row[: next((n for n, token in enumerate(row) if token in ends), len(row))]
-
-
-def _text(tokenizer: Any, before: list[int], new: list[int]) -> str:
-    """The text of new tokens: decoded by themselves they would lose their first space."""
-    front = tokenizer.decode(before, skip_special_tokens=True)
-    whole = tokenizer.decode([*before, *new], skip_special_tokens=True)
-    after = whole[len(front) :] if whole.startswith(front) else None
-    return tokenizer.decode(new, skip_special_tokens=True) if after is None else after
 
 
 def prompt_ids(model: Model, ids: Int[Any, " T"], most: int | None, count: int) -> Ids:

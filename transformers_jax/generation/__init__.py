@@ -4,6 +4,7 @@ options.py     the options, their defaults, who decides
 ranges.py      what their values may be
 padding.py     ids and their padding
 source.py      the inputs of an encoder, or its outputs
+prepare.py     a call, checked and read
 inputs.py      the whole request: checks on the host; widths in buckets
 tags.py        what masks compare of the prompt, and of the tokens to come
 job.py         the record of a search, its text and its result
@@ -18,6 +19,8 @@ beam.py        beam search
 rows.py        texts that grow by numbers of tokens of their own
 assistance.py  where drafts come from
 assisted.py    assisted (speculative) decoding
+stream.py      texts as they are written
+texts.py       texts and conversations in, texts out; conversations.py, pieces.py
 slots.py       texts that come and go, in the rows of one cache
 slot_steps.py  what slots compute on the devices
 """
@@ -25,42 +28,29 @@ slot_steps.py  what slots compute on the devices
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Int, Key, Params, check_key, is_traced, ordinary
-from transformers_jax.generation.assistance import Assistance, assistance_of
+from transformers_jax.arrays import Array, Int, Key, Params, is_traced, ordinary
+from transformers_jax.generation.assistance import Assistance
 from transformers_jax.generation.assisted import assisted_search
 from transformers_jax.generation.beam import beam_search
-from transformers_jax.generation.guidance import Guidance
-from transformers_jax.generation.inputs import Request, check_head, read
+from transformers_jax.generation.inputs import Request
 from transformers_jax.generation.job import Job, Result
-from transformers_jax.generation.options import (
-    IRRELEVANT,
-    NAMES,
-    UNSUPPORTED,
-    Options,
-    as_mapping,
-    of_search,
-    resolve,
-)
-from transformers_jax.generation.padding import Call
-from transformers_jax.generation.processors.build import Setting, build
+from transformers_jax.generation.options import Options
+from transformers_jax.generation.prepare import prepare
 from transformers_jax.generation.processors.record import infinite
 from transformers_jax.generation.search import search
-from transformers_jax.generation.stopping import criteria, limited, own_criteria
-from transformers_jax.generation.tags import marked
-from transformers_jax.inputs.arguments import narrow, traceable
-from transformers_jax.models.base import Model, check_model
+from transformers_jax.generation.stream import streamed
+from transformers_jax.generation.texts import written
+from transformers_jax.models.base import Model
 from transformers_jax.models.causal import with_text_position_masks
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
 from transformers_jax.processes import on_host
-from transformers_jax.spelling import nearest
 
 __all__ = ["Options", "generate"]
 
@@ -69,6 +59,22 @@ __all__ = ["Options", "generate"]
 def generate(
     model: Model, input_ids: Any = None, *, return_dict_in_generate: Literal[True], **options: Any
 ) -> Output: ...
+@overload
+def generate(
+    model: Model,
+    *,
+    texts: str | Sequence[str],
+    return_dict_in_generate: Literal[False] = False,
+    **options: Any,
+) -> list[str]: ...
+@overload
+def generate(
+    model: Model,
+    *,
+    messages: Sequence[Any],
+    return_dict_in_generate: Literal[False] = False,
+    **options: Any,
+) -> list[str]: ...
 @overload
 def generate(
     model: Model,
@@ -82,6 +88,8 @@ def generate(
     model: Any,
     input_ids: Int[Array, "B T"] | None = None,
     *,
+    texts: Any = None,
+    messages: Any = None,
     attention_mask: Int[Array, "B T"] | None = None,
     decoder_input_ids: Int[Array, "B T"] | None = None,
     decoder_attention_mask: Int[Array, "B T"] | None = None,
@@ -95,6 +103,7 @@ def generate(
     negative_prompt_attention_mask: Int[Array, "B S"] | None = None,
     stopping_criteria: Any = None,
     tokenizer: Any = None,
+    streamer: Any = None,
     key: Key | None = None,
     generation_config: Any = None,
     return_dict_in_generate: bool = False,
@@ -102,8 +111,11 @@ def generate(
     output_log_probs: bool = False,
     fixed_width: bool = False,
     **options: Any,
-) -> Int[Array, "B T"] | Output:
+) -> Int[Array, "B T"] | Output | list[str]:
     """Continues a prompt (or answers a source) token by token.
+
+    Prompts are ids, or with a tokenizer `texts` or conversations (`messages`), for which texts are
+    returned: what was written behind each prompt, or in answer to it.
 
     Every other option is a field of `Options` under Hugging Face's name (`max_new_tokens`,
     `do_sample`, `temperature`, `top_k`, `top_p`, `num_beams`, ...), or an argument of an encoder: a
@@ -122,6 +134,9 @@ def generate(
     bucket, other numbers of new tokens, temperatures and penalties.
 
     Args:
+        texts: a text or several, to which the tokenizer adds its special tokens.
+        messages: a conversation, [{"role": "user", "content": "..."}], or several, which the
+            tokenizer's chat template writes.
         decoder_attention_mask: where decoder_input_ids of different lengths are padded, on either
             side; they are then the whole prompt, the start token included.
         encoder_outputs: what `model.encode` returned, in place of a source. `input_ids` passed with
@@ -146,13 +161,15 @@ def generate(
         stopping_criteria: records (`tj.StopStringCriteria(...)`), or functions (text) -> which rows
             have ended, Bool[R] or Bool[], that JAX can trace. One of the same class as one that an
             option makes replaces it.
-        tokenizer: the model's, which `stop_strings` need.
+        tokenizer: the model's, which `texts`, `messages` and `stop_strings` need.
+        streamer: is given the tokens of one text as they are written (`tj.TextStreamer`);
+            `tj.stream` is the same as an iterator.
         key: a `jax.random.key`, needed if and only if `do_sample`; same key, same text.
         return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (beams)
             and, with `output_scores`, `scores`: one array of processed scores a step; with
             `output_log_probs`, `token_log_probs`: of each new token among the processed scores, as
             they are before a temperature divides them. Where tokens are drafted, `accepted_tokens`
-            and `drafted_tokens` count them for each row.
+            and `drafted_tokens` count them for each row; of texts and messages, `texts`.
         fixed_width: return prompt + max_new_tokens columns always, e.g. inside `jax.jit`;
             otherwise the result is as wide as its longest row.
 
@@ -160,95 +177,50 @@ def generate(
         TypeError: for an unknown option (with the nearest name).
         ValueError: for values out of range and for wrong inputs (with their index).
 
-    Shapes: Int[B * num_return_sequences, width].
+    Shapes: Int[B * num_return_sequences, width], or a list of as many texts.
     """
-    check_model(model, "generate")
-    check_head(model)
-    reading = model.reading
-    beside = (*reading.source_raw, *reading.source_arguments, *reading.beside)
-    inputs = {n: narrow(traceable(n, options.pop(n))) for n in beside if n in options}
-    tags = marked(reading, options, tags)
-    if input_ids is None and inputs and reading.prompt:
-        rows = next(iter(inputs.values())).shape[0]
-        input_ids = jnp.broadcast_to(jnp.array(reading.prompt), (rows, len(reading.prompt)))
-    generation_config = as_mapping(generation_config)
-    _refuse_unknown([*options, *generation_config])
-    criteria_of_caller = own_criteria(stopping_criteria)
-    chosen = limited(
-        resolve(
-            options,
-            generation_config,
-            model.generation_config or {},
-            model.config,
-            reading.vocabulary,
-        ),
-        criteria_of_caller,
-    )
-    if chosen.do_sample and key is None:
-        raise ValueError("do_sample=True draws at random: pass key=jax.random.key(seed)")
-    if key is not None:
-        check_key(key)
-    inputs = {"encoder_outputs": encoder_outputs, **inputs}
-    inputs = {name: value for name, value in inputs.items() if value is not None}
-    if output_log_probs and (chosen.num_beams > 1 or not return_dict_in_generate):
-        raise ValueError(
-            "output_log_probs=True needs return_dict_in_generate=True and num_beams=1; beams have "
-            "sequences_scores"
-        )
-    call = Call(
-        model=model,
-        options=chosen,
-        input_ids=input_ids,
+    if output_log_probs and not return_dict_in_generate:
+        raise ValueError("output_log_probs=True needs return_dict_in_generate=True")
+    prepared = prepare(
+        model,
+        input_ids,
+        texts=texts,
+        messages=messages,
         attention_mask=attention_mask,
         decoder_input_ids=decoder_input_ids,
         decoder_attention_mask=decoder_attention_mask,
-        inputs=inputs,
+        encoder_outputs=encoder_outputs,
         tags=tags,
         decoder_tags=decoder_tags,
+        logits_processor=logits_processor,
+        prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+        assistant_model=assistant_model,
         negative_prompt_ids=negative_prompt_ids,
         negative_prompt_attention_mask=negative_prompt_attention_mask,
-        processors=logits_processor,
-        allowed=prefix_allowed_tokens_fn,
-        criteria=criteria_of_caller,
+        stopping_criteria=stopping_criteria,
         tokenizer=tokenizer,
+        key=key,
+        generation_config=generation_config,
+        with_scores=output_scores and return_dict_in_generate,
+        with_log_probs=output_log_probs,
+        options=options,
     )
-    assistance = assistance_of(model, chosen, assistant_model)
-    request = read(call)
-    if request.new == 0:
+    request = prepared.request
+    if prepared.job is None:  # no new token is asked for
         ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.columns :]
-        ids = jnp.repeat(ids, chosen.num_return_sequences, axis=0)
-        return Output(sequences=ids) if return_dict_in_generate else ids
-    kept = {"with_scores": output_scores, "with_log_probs": output_log_probs}
-    job = _job(request, call, key, **{k: v and return_dict_in_generate for k, v in kept.items()})
-    assistant = (None, None) if assistant_model is None else split(assistant_model)
-    result = _run(*split(model), job, assistance, *assistant)
-    return _finish(result, request, return_dict_in_generate, fixed_width)
-
-
-def _job(request: Request, call: Call, key: Key | None, **kept: bool) -> Job:
-    """The record of a search; numbers are arrays, what decides the program is static."""
-    options, prompt, new = call.options, request.prompt, jnp.int32(request.new)
-    setting = Setting(
-        columns=jnp.int32(request.columns),
-        new=new,
-        source=prompt.source,
-        vocabulary=call.model.reading.vocabulary,
-        own=call.processors,
-        allowed=call.allowed,
-    )
-    negative = request.negative
-    return Job(
-        prompt=prompt._replace(source=None),
-        processors=build(options, setting),
-        limit=new,
-        length_penalty=jnp.float32(options.length_penalty),
-        criteria=criteria(options, call.criteria, call.tokenizer),
-        guidance=negative and Guidance(jnp.float32(options.guidance_scale), negative),
-        key=key if options.do_sample else None,
-        options=of_search(options),
-        width=request.width,
-        **kept,
-    )
+        ids = jnp.repeat(ids, prepared.options.num_return_sequences, axis=0)
+        output = Output(sequences=ids)
+    elif streamer is not None:
+        output = _finish(streamed(model, prepared, streamer), request, fixed_width)
+    else:
+        assistant = (None, None) if assistant_model is None else split(assistant_model)
+        result = _run(*split(model), prepared.job, prepared.assistance, *assistant)
+        output = _finish(result, request, fixed_width)
+    if prepared.prompts is not None:
+        ends = prepared.options.eos_token_id
+        made = written(model, tokenizer, prepared.prompts, output.sequences, ends)
+        return Output(**dict(output.items()), texts=made) if return_dict_in_generate else made
+    return output if return_dict_in_generate else output.sequences
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
@@ -276,7 +248,7 @@ def _run(
     return (beam_search if job.options.num_beams > 1 else search)(model, job)
 
 
-def _finish(result: Result, request: Request, as_output: bool, fixed_width: bool) -> Any:
+def _finish(result: Result, request: Request, fixed_width: bool) -> Output:
     """The columns that the caller knows of: without the bucket's, and as wide as the longest row
     (or `fixed_width`)."""
     first = request.prompt.ids.shape[1] - request.columns
@@ -289,8 +261,6 @@ def _finish(result: Result, request: Request, as_output: bool, fixed_width: bool
         steps = int(result.steps)
         # sliced on the host: every other width would compile a slice of its own
         ids = jnp.asarray(on_host(result.ids)[:, first : first + request.columns + steps])
-    if not as_output:
-        return ids
     fields: dict[str, Any] = {"sequences": ids}
     if result.row_scores is not None:
         fields["sequences_scores"] = result.row_scores
@@ -302,16 +272,3 @@ def _finish(result: Result, request: Request, as_output: bool, fixed_width: bool
     if result.drafted is not None:
         fields |= {"accepted_tokens": result.accepted, "drafted_tokens": result.drafted}
     return Output(**fields)
-
-
-def _refuse_unknown(names: Iterable[str]) -> None:
-    """Raises TypeError for what is neither an option nor an argument, with the nearest name."""
-    known = (*NAMES, *UNSUPPORTED, *inspect.signature(generate).parameters)
-    positions = (
-        "positions are counted from attention_mask; give each document of a packed row a row of "
-        "its own"
-    )
-    for name in names:
-        if name not in (*NAMES, *UNSUPPORTED, *IRRELEVANT):
-            hint = nearest(name, known, otherwise={"position_ids": positions})
-            raise TypeError(f"generate() has no argument and no option {name!r}{hint}")

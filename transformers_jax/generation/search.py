@@ -28,7 +28,9 @@ Scores = Any
 """Float[R V]; with guidance a pair, of the prompt and of the other one."""
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
+    """A search between two steps."""
+
     text: Text
     ended: Bool[Array, " R"]
     cache: Any
@@ -38,36 +40,52 @@ class _State(NamedTuple):
 
 def search(model: Any, job: Job) -> Result:
     """Takes the best token (or draws one) until every row has ended or the limit is reached."""
-    job, copies = job.begun(), job.options.num_return_sequences
+    job = job.begun()
+    return result_of(go_on(model, job, begin_search(model, job), job.limit))
+
+
+def begin_search(model: Any, job: Job) -> State:
+    """The search after the prompt was read. (One that is read whole has its first token.)"""
+    copies = job.options.num_return_sequences
     text = job.begin_text(copies)
     first, cache = prefill(model, job, copies)
-
-    def choose(state: _State, logits: Scores, cache: Any) -> _State:
-        text = state.text
-        scores = processed(job, text, logits)
-        if job.options.do_sample:
-            token = sampling.draw(job.step_key(text.new), scores)
-        else:
-            token = jnp.argmax(scores, axis=-1)
-        chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
-        ended = state.ended | jnp.isnan(chosen)  # of ids out of range: what follows is no text
-        token = jnp.where(ended, job.pad, token).astype(text.ids.dtype)
-        made = record(state.scores, scores, text.new)
-        likely = record(state.log_probs, log_probs(job, scores, token), text.new)
-        text = text.write(token)
-        return _State(text, ended | job.stops(text), cache, made, likely)
-
-    def step(state: _State) -> _State:
-        return choose(state, *advance(model, state.text, state.cache))
-
-    def unfinished(state: _State) -> Bool[Array, ""]:
-        return (state.text.new < job.limit) & ~state.ended.all()
-
     empty = text.start >= text.begin  # a row without text stays so
     likely = jnp.zeros((job.width - text.begin, len(text.ids))) if job.with_log_probs else None
-    state = _State(text, empty, cache, score_buffer(model, job, text, cache), likely)
-    state = state if first is None else choose(state, first, cache)
-    state = loop(model, unfinished, step, state)
+    state = State(text, empty, cache, score_buffer(model, job, text, cache), likely)
+    return state if first is None else _choose(job, state, first, cache)
+
+
+def go_on(model: Any, job: Job, state: State, most: Int[Array, ""]) -> State:
+    """The search until every row has ended, or has `most` new tokens."""
+
+    def unfinished(state: State) -> Bool[Array, ""]:
+        return (state.text.new < most) & ~state.ended.all()
+
+    def step(state: State) -> State:
+        return _choose(job, state, *advance(model, state.text, state.cache))
+
+    return loop(model, unfinished, step, state)
+
+
+def _choose(job: Job, state: State, logits: Scores, cache: Any) -> State:
+    """The search with one token more in every row."""
+    text = state.text
+    scores = processed(job, text, logits)
+    if job.options.do_sample:
+        token = sampling.draw(job.step_key(text.new), scores)
+    else:
+        token = jnp.argmax(scores, axis=-1)
+    chosen = jnp.take_along_axis(scores, token[:, None], axis=1)[:, 0]
+    ended = state.ended | jnp.isnan(chosen)  # of ids out of range: what follows is no text
+    token = jnp.where(ended, job.pad, token).astype(text.ids.dtype)
+    made = record(state.scores, scores, text.new)
+    likely = record(state.log_probs, log_probs(job, scores, token), text.new)
+    text = text.write(token)
+    return State(text, ended | job.stops(text), cache, made, likely)
+
+
+def result_of(state: State) -> Result:
+    """What a search has found."""
     text = state.text
     return Result(text.ids, text.new, scores=state.scores, log_probs=state.log_probs)
 

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from transformers_jax.extras import need
+from transformers_jax.generation.conversations import prompt_of
 from transformers_jax.generation.slots import Written
 from transformers_jax.serving import schema
 from transformers_jax.serving.answers import Writer, usage
-from transformers_jax.serving.chat import prompt_of
 from transformers_jax.serving.schema import Asked, Refused
 from transformers_jax.serving.service import Piece, Request, Service, Ticket
 

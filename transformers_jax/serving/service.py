@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
+from transformers_jax.generation.pieces import Pieces, Stops
 from transformers_jax.generation.slot_steps import Draw
 from transformers_jax.generation.slots import Slots, Written
+from transformers_jax.generation.texts import ends_of, ids_of
 from transformers_jax.models.base import Model
-from transformers_jax.serving.pieces import Pieces, Stops
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Service:
         positions = model.reading.positions
         self.length = length if positions is None else min(length, positions)
         self.slots = Slots(model, slots, self.length, cache_dtype)
-        self.tokenizer = tokenizer
+        self.model, self.tokenizer = model, tokenizer
         self.ends = frozenset(ends_of(model) if ends is None else ends)
         self.error: Exception | None = None
         self._waiting: collections.deque[Ticket] = collections.deque()
@@ -144,7 +143,7 @@ class Service:
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a prompt, as the model reads them."""
-        return read_prompt(self.tokenizer, text)
+        return ids_of(self.model, self.tokenizer, text)
 
     def grammar(self, kind: str, text: Any) -> Any:
         """The state of a constraint: "json_schema" or "grammar".
@@ -236,18 +235,3 @@ class Service:
     def _end(self, slot: int) -> None:
         self.slots.free(slot)
         del self._serving[slot]
-
-
-def read_prompt(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a text to be continued: with the special tokens that the tokenizer puts before
-    it, and without those that it puts behind it."""
-    row = tokenizer.batch([text], return_special_tokens_mask=True)
-    ids, special = row["input_ids"][0].tolist(), row["special_tokens_mask"][0]
-    return ids if special.all() else ids[: len(ids) - int((special == 0)[::-1].argmax())]
-
-
-def ends_of(model: Model) -> tuple[int, ...]:
-    """The tokens that end a text, as the model's files say."""
-    ends = (model.generation_config or {}).get("eos_token_id")
-    ends = model.config.eos_token_id if ends is None else ends
-    return () if ends is None else tuple(int(end) for end in np.atleast_1d(ends))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.generation import generate
+from transformers_jax.generation.texts import until_end
 from transformers_jax.models.base import Model, check_model
 from transformers_jax.models.wiring import Captioner
 from transformers_jax.processing import placeholders as rules
@@ -66,7 +67,7 @@ def caption(
         first = _prompt_width(model, inputs)
         for row in rows[: count * copies].tolist():
             begin = row[:first] if begins else []
-            ids = [*begin, *_until_end(model, row[first:])]
+            ids = [*begin, *until_end(model, row[first:])]
             texts.append(processor.tokenizer.decode(ids, skip_special_tokens=True).strip())
     return texts
 
@@ -169,10 +170,3 @@ def _prompt_width(model: Any, inputs: Inputs) -> int:
     if model.is_encoder_decoder:
         return inputs["decoder_input_ids"].shape[1] if "decoder_input_ids" in inputs else 1
     return inputs["input_ids"].shape[1] if "input_ids" in inputs else len(model.reading.prompt)
-
-
-def _until_end(model: Any, row: list[int]) -> list[int]:
-    """A row up to the first token that ends a text, or fills a row that has ended."""
-    said = model.generation_config
-    ends = {*np.ravel(said.get("eos_token_id") or []).tolist(), said.get("pad_token_id")}
-    return row[: next((n for n, token in enumerate(row) if token in ends), len(row))]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transformers_jax.serving.pieces import Pieces, Stops
+from transformers_jax.generation.pieces import Pieces, Stops
 
 TEXTS = ["plain words", "Käse für 5 €", "日本語 und 👩‍🚀!", ""]
 
