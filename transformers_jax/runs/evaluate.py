@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from tyro.conf import DisallowNone, Positional, arg
+from tyro.conf import DisallowNone, Positional, UseAppendAction, arg
 
 from transformers_jax import flags
 from transformers_jax.flags import Misuse
@@ -57,7 +57,7 @@ class Reading:
         return {
             name: value
             for name, value in vars(self).items()
-            if value is not None and value is not False and name not in OWN
+            if value is not None and value is not False and value != () and name not in OWN
         }
 
 
@@ -76,6 +76,22 @@ class Evaluate(Reading):
     """columns of texts that do not belong to the text (embeddings)"""
     out: str = "metrics.json"
     """the file of the figures"""
+    shots: DisallowNone[int | None] = None
+    """in_context: examples with their answers in front of each question"""
+    examples: DisallowNone[str | None] = None
+    """in_context: the table they are drawn from; by default the others of --data"""
+    seed: DisallowNone[int | None] = None
+    """in_context: of the choice of examples"""
+    template: DisallowNone[str | None] = None
+    """in_context: a question and its answer, such as 'Q: {question}\\nA: {answer}'"""
+    separator: DisallowNone[str | None] = None
+    """in_context: what stands between examples"""
+    by: DisallowNone[Literal["likelihood", "generation"] | None] = None
+    """in_context: how an answer is read"""
+    max_new_tokens: DisallowNone[int | None] = None
+    """in_context: most tokens of an answer that is written"""
+    until: UseAppendAction[tuple[str, ...]] = ()
+    """in_context: a string that ends an answer; may be given several times"""
 
     def run(self) -> None:
         """Prints the figures, and writes them; beside them what a report shows of the answers."""

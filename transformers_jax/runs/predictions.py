@@ -11,23 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from transformers_jax.data.damaged import NothingRead, count_failed
-from transformers_jax.data.tables import Records, of_python, open_table
+from transformers_jax.data.tables import Records
 from transformers_jax.models.base import Model
 from transformers_jax.runs.answering import Answering, opened
+from transformers_jax.runs.asking import asked, asks
+from transformers_jax.runs.asking import records_of as records_of
 from transformers_jax.tasks import Task
 from transformers_jax.tasks.figures import Figure
 
 ERROR = "error"
 TOGETHER = 1024  # records that are read and sorted together, at least
-
-
-def records_of(source: Any, name: str, encoding: str = "utf-8") -> Records:
-    """The records of a path, or of Python's lists and frames; of several splits, of the one that
-    is to be evaluated."""
-    if not isinstance(source, (str, Path)):
-        return of_python(name, source)
-    splits = open_table(str(source), name, encoding)
-    return next(splits[split] for split in ("test", "validation", "train") if split in splits)
 
 
 def predict(
@@ -131,6 +124,8 @@ def measured(
     **settings: Any,
 ) -> tuple[dict[str, float], Figure | None]:
     """(what `evaluate` gives, what a report shows of the answers)."""
+    if asks(model, task):
+        return asked(model, records, tokenizer, settings)
     answering = opened(model, task, tokenizer, settings, processor)
     table = records_of(records, "records", answering.data.encoding)
     if not answering.task.scored:
