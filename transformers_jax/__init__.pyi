@@ -220,6 +220,7 @@ from .models.resnet import ResNetConfig as ResNetConfig
 from .models.roberta import RobertaConfig as RobertaConfig
 from .models.roformer import RoFormerConfig as RoFormerConfig
 from .models.smollm3 import SmolLM3Config as SmolLM3Config
+from .models.stablelm import StableLmConfig as StableLmConfig
 from .models.starcoder2 import Starcoder2Config as Starcoder2Config
 from .models.siglip import (
     SiglipConfig as SiglipConfig,

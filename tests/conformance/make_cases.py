@@ -218,6 +218,17 @@ CHOSEN = {
             "mlp_bias": True,
         },
     ),
+    "stablelm-parallel": (
+        "StableLmForCausalLM",
+        {
+            **DECODER,
+            "hidden_size": 32,
+            "use_parallel_residual": True,
+            "qk_layernorm": True,
+            "use_qkv_bias": True,
+            "partial_rotary_factor": 0.5,
+        },
+    ),
     "starcoder2": ("Starcoder2ForCausalLM", {**DECODER, "sliding_window": 5}),
     "wav2vec2-adapted": (
         "Wav2Vec2ForCTC",

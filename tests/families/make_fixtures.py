@@ -38,7 +38,7 @@ CHOSEN = (
     *("ast-classify", "speech-encoder-decoder"),
     *("gemma", "llava", "idefics-intervals", "opt", "paligemma", "blip-2"),
     *("mistral", "qwen2", "qwen3", "gemma2", "gemma3-text", "phi3", "olmo2", "granite"),
-    *("smollm3", "starcoder2"),
+    *("smollm3", "stablelm-parallel", "starcoder2"),
     *("mixtral", "qwen2-moe", "qwen3-moe", "gpt-oss", "deepseek-v3"),
     *("gpt-neox", "gptj", "bloom", "gpt-neo", "falcon-groups", "phi", "xglm", "codegen"),
     *(

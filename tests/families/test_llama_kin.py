@@ -135,3 +135,14 @@ def test_phi_3_reads_a_text_anew_where_its_rotation_changes():
 def test_one_factor_for_each_pair_that_turns():
     with pytest.raises(ValueError, match="2 short factors and 3 long ones; 2 pairs of numbers"):
         read("phi3", rope_parameters={**ROPE, "long_factor": [1.0, 2.0, 3.0]}).spec()
+
+
+def test_a_quarter_of_each_head_of_stablelm_is_rotated_where_a_file_does_not_say_it():
+    fraction = lambda config: config.spec().blocks[0][0].op.rotary.fraction
+    small = {name: size for name, size in SMALL.items() if name != "head_dim"}
+    read = lambda **values: tj.StableLmConfig.from_dict({**small, "hidden_size": 32, **values})
+    assert fraction(read()) == fraction(read(rope_theta=1e3)) == 0.25
+    assert fraction(read(partial_rotary_factor=0.5)) == 0.5
+    rope = {"rope_type": "default", "rope_theta": 1e3}
+    assert fraction(read(rope_parameters={**rope, "partial_rotary_factor": 0.75})) == 0.75
+    assert fraction(read(rope_parameters=rope)) == 0.25

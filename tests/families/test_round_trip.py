@@ -38,6 +38,7 @@ OLDER = {  # and a case with the names of today
     "runtime-gpt-neox": "gpt-neox",
     "older-gemma": "gemma",
     "older-gemma2": "gemma2",
+    "older-stablelm": "stablelm",
     "older-gemma3": "gemma3-text",
     "older-mistral": "mistral",
     "older-qwen2": "qwen2",

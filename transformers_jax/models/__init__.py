@@ -92,6 +92,7 @@ FAMILIES = {
     "longt5": "longt5:LongT5Config",
     "smollm3": "smollm3:SmolLM3Config",
     "speech-encoder-decoder": "speech_encoder_decoder:SpeechEncoderDecoderConfig",
+    "stablelm": "stablelm:StableLmConfig",
     "starcoder2": "starcoder2:Starcoder2Config",
     "switch_transformers": "switch_transformers:SwitchTransformersConfig",
     "swin": "swin:SwinConfig",

@@ -109,6 +109,12 @@ CONFIGS = {
     ),
     "qwen3": lambda: tj.Qwen3Config(**LLAMA),
     "smollm3": lambda: tj.SmolLM3Config(**LLAMA, no_rope_layers=(1, 0), pad_token_id=0),
+    "stablelm": lambda: tj.StableLmConfig(
+        **{name: x for name, x in LLAMA.items() if name != "head_dim"} | {"hidden_size": 32},
+        use_parallel_residual=True,
+        qk_layernorm=True,
+        use_qkv_bias=True,
+    ),
     "starcoder2": lambda: tj.Starcoder2Config(**LLAMA, sliding_window=4),
     "mixtral": lambda: tj.MixtralConfig(**LLAMA, **MIXTURE),
     "qwen2_moe": lambda: tj.Qwen2MoeConfig(
@@ -449,7 +455,7 @@ KIN = {  # families whose networks are those of another, at other values (test_f
 }
 LATE = (  # families built of the code of others, whose laws are in the slow matrix
     *("gemma2", "gemma3_text", "granite", "mistral", "olmo2", "phi3"),  # of Llama's
-    *("qwen2", "qwen3", "smollm3", "starcoder2"),
+    *("qwen2", "qwen3", "smollm3", "stablelm", "starcoder2"),
     *("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss"),  # of theirs, with experts
     "deepseek_v3",  # of Llama's, with an attention that has tests of its own
     *("bloom", "codegen", "falcon", "gpt_neo", "gpt_neox", "gptj", "phi", "xglm"),  # of GPT-2's
@@ -470,7 +476,8 @@ HEADS = {
     "led": "seq2seq_lm",
     "llama": "causal_lm",
     **dict.fromkeys(("gemma2", "gemma3_text", "granite", "mistral", "olmo2"), "causal_lm"),
-    **dict.fromkeys(("phi3", "qwen2", "qwen3", "smollm3", "starcoder2"), "causal_lm"),
+    **dict.fromkeys(("phi3", "qwen2", "qwen3", "smollm3", "stablelm"), "causal_lm"),
+    "starcoder2": "causal_lm",
     **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "deepseek_v3"), "causal_lm"),
     **dict.fromkeys(("bloom", "codegen", "falcon", "gpt_neo"), "causal_lm"),
     **dict.fromkeys(("gpt_neox", "gptj", "phi", "xglm"), "causal_lm"),
