@@ -1,4 +1,4 @@
-"""The picture of the answers to a task, or their table, for a report."""
+"""Pictures of a report: of the answers to a task, or their table, and of the choices of routers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from transformers_jax.runs.page import table
 from transformers_jax.runs.plots import new_figure, save_figure
 from transformers_jax.tasks.figures import Confusion, Errors, Figure, Histogram, Listing, from_json
 from transformers_jax.training.evaluate import FIGURE
+from transformers_jax.training.routing import ROUTING
 
 WRITTEN_IN = 12  # classes up to which the cells of a matrix hold their numbers
 HEARD_AS = ("source", "written", "reference", "character error rate")
-PICTURE = "figure.png"
+PICTURE, CHOICES = "figure.png", "routing.png"
 
 
 def plot_answers(folder: Path) -> list[str]:
@@ -42,6 +43,48 @@ def answers_of(folder: Path, images: Sequence[str], where: str = "") -> str:
         rows = table(HEARD_AS, figure.rows) if figure.rows else "None."
         shown.append(f"{after}, the texts with most errors:\n\n{rows}")
     return "\n\n".join(shown)
+
+
+def plot_routing(folder: Path) -> list[str]:
+    """Draws which share of the tokens of each layer its experts serve, if there are any; its
+    name."""
+    routing = json_or_empty(folder / ROUTING)
+    if not routing.get("shares"):
+        return []
+    shares = np.asarray(routing["shares"])
+    (layers, experts), few = shares.shape, shares.shape[1] <= WRITTEN_IN
+    picture, (axes,) = new_figure(3 + 0.5 * min(experts, 24), 1.8 + 0.4 * layers)
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=max(shares.max(), 2 / experts))
+    picture.colorbar(drawn, ax=axes, label="share of the choices")
+    axes.grid(visible=False)
+    axes.set_yticks(range(layers), routing["layers"])
+    axes.set_xticks(range(experts) if few else range(0, experts, -(-experts // WRITTEN_IN)))
+    axes.set(xlabel=f"expert (each {1 / experts:.1%} if the choices were even)")
+    for (row, column), share in np.ndenumerate(shares):
+        if few:
+            colour = "white" if share > shares.max() / 2 else "black"
+            text = dict(ha="center", va="center", color=colour, fontsize=8)
+            axes.text(column, row, f"{share:.0%}", **text)
+    save_figure(picture, folder / CHOICES)
+    return [CHOICES]
+
+
+def routing_of(folder: Path, images: Sequence[str], where: str = "") -> str:
+    """The section of a report about the experts of a model: their picture, the layers with the most
+    and the least even choices, and where experts had no room."""
+    routing = json_or_empty(folder / ROUTING)
+    if CHOICES not in images or not routing.get("shares"):
+        return ""
+    least = [min(layer) for layer in routing["shares"]]
+    most = [max(layer) for layer in routing["shares"]]
+    rows = [
+        [name, f"{low:.1%}", f"{high:.1%}", f"{full:.1%}"]
+        for name, low, high, full in zip(routing["layers"], least, most, routing["full"])
+    ]
+    head = ["", "expert chosen least", "expert chosen most", "choices without room"]
+    shown = f"![share of each expert]({where}{CHOICES})"
+    after = f"After step {routing.get('step', 0):,}, on held-out text"
+    return f"{after}, how often each expert is chosen:\n\n{shown}\n\n{table(head, rows)}"
 
 
 def caption(figure: Figure) -> str:

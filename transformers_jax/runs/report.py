@@ -16,7 +16,14 @@ from transformers_jax.json_files import json_or_empty
 from transformers_jax.publish import publish
 from transformers_jax.runs import plots
 from transformers_jax.runs.page import sections, table
-from transformers_jax.runs.pictures import PICTURE, answers_of, plot_answers
+from transformers_jax.runs.pictures import (
+    CHOICES,
+    PICTURE,
+    answers_of,
+    plot_answers,
+    plot_routing,
+    routing_of,
+)
 from transformers_jax.runs.pipelines import pipeline_of
 from transformers_jax.runs.summary import Summary, summarise
 from transformers_jax.tasks import TASKS
@@ -30,15 +37,15 @@ LONGEST = 1500  # characters of a sample in a report
 
 
 def plot_run(folder: Path) -> list[str]:
-    """Draws loss.png, curves.png and the picture of the answers of a run, as far as there is
-    something to draw; their names."""
+    """Draws loss.png, curves.png and the pictures of answers and of routers of a run, as far
+    as there is something to draw; their names."""
     lines, drawn = metrics.read(folder / "metrics.jsonl"), []
     if any("loss" in line for line in lines):
         plots.plot_loss(lines, folder / "loss.png")
         drawn.append("loss.png")
     if plots.plot_curves(lines, folder / "curves.png"):
         drawn.append("curves.png")
-    return drawn + plot_answers(folder)
+    return drawn + plot_answers(folder) + plot_routing(folder)
 
 
 def write_report(folder: Path) -> Path:
@@ -57,9 +64,12 @@ def describe(folder: Path, images: list[str], where: str = "") -> str:
     parts = {
         title: f"```sh\n{command}\n```\n\n{table(['', ''], rows)}",
         "## Curves": "\n\n".join(
-            f"![{Path(name).stem}]({where}{name})" for name in images if name != PICTURE
+            f"![{Path(name).stem}]({where}{name})"
+            for name in images
+            if name not in (PICTURE, CHOICES)
         ),
         "## Answers": answers_of(folder, images, where),
+        "## Experts": routing_of(folder, images, where),
         "## Evaluations": evaluations(metrics.read(folder / "metrics.jsonl")),
         "## Where the time went": goodput(folder),
         "## Samples": samples(folder),

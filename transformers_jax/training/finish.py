@@ -29,6 +29,7 @@ from transformers_jax.training.prepare import Run
 from transformers_jax.training.provenance import note_export
 from transformers_jax.training.recorded import Damaged
 from transformers_jax.training.resolve import Say
+from transformers_jax.training.routing import write_routing
 from transformers_jax.training.state import TrainState
 from transformers_jax.training.trackers import Composite
 
@@ -113,6 +114,7 @@ def finish(
     if isinstance(run.config.objective, Task):
         model = run.config.objective.finished(model, run.corpus)
     write_result(run, model)
+    write_routing(run, run.averaged(state), step)
     model = _with_tokenizer(model, run.folder.path / "model")
     if owner:
         note_export(run.folder.path, step, why)

@@ -1,0 +1,35 @@
+"""A small Mixtral: four experts in every layer, two a token, and a loss that balances them.
+
+Source:    Jiang et al. 2024, section 2.1; the balance loss, Fedus et al. 2021, section 2.2.
+Command:   python -m train.pretrain configs/python_docs/mixtral.py
+"""
+
+from transformers_jax.data.config import Data
+from transformers_jax.models.mixtral import MixtralConfig
+from transformers_jax.optim import AdamW, Cosine
+from transformers_jax.training.config import Evaluation, Sample, TrainConfig
+
+
+def config() -> TrainConfig:
+    """The run."""
+    return TrainConfig(
+        model=MixtralConfig(
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            hidden_size=128,
+            intermediate_size=192,
+            max_position_embeddings=256,
+            num_local_experts=4,
+            num_experts_per_tok=2,
+            output_router_logits=True,
+            router_aux_loss_coef=0.01,
+        ),
+        data=Data(tokenizer="bpe", vocab_size=2048, length=128, batch=16),
+        optimizer=AdamW(peak=2e-3, schedule=Cosine(warmup=50, final=0.05), b2=0.98),
+        steps=400,
+        evaluation=Evaluation(every=100, batches=6, final_batches=1000),
+        sample=Sample(prompt="Return ", tokens=120),
+        save_every=400,
+        out="runs/python_docs/mixtral",
+    )
