@@ -1,4 +1,4 @@
-"""DeepSeek-V3 (DeepSeek-AI 2024): latent attention, and experts of groups beside shared ones.
+"""DeepSeek-V3 (Liu et al. 2024): latent attention, and experts of groups beside shared ones.
 Hugging Face model_type "deepseek_v3"."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""gpt-oss (OpenAI 2025): experts with biases, windows in every second layer, and attention sinks.
-Hugging Face model_type "gpt_oss"."""
+"""gpt-oss (Agarwal et al. 2025): experts with biases, windows in every second layer, and sinks of
+attention. Hugging Face model_type "gpt_oss"."""
 
 from __future__ import annotations
 

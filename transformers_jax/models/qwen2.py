@@ -32,6 +32,11 @@ class Qwen2Config(MistralConfig):
     bos_token_id: int | None = None
     eos_token_id: int | tuple[int, ...] | None = None
 
+    def to_dict(self):
+        # the reference takes the key, where it is there, and None is no width
+        width = self.head_dim or self.head_width("hidden_size", "num_attention_heads")
+        return {**super().to_dict(), "head_dim": width}
+
     @property
     def usual_types(self):
         depth, windows = self.num_hidden_layers, self.sliding_window is not None

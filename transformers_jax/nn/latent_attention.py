@@ -4,7 +4,7 @@
     key_s[h] = [W_key[h] latent_s, r_s]                         value_s[h] = W_value[h] latent_s
 
 A cache holds latents and rotated keys alone: `rank + turned` numbers a token and layer, however
-many heads there are (DeepSeek-AI 2024, DeepSeek-V2, section 2.1). Scores and messages are linear in
+many heads there are (Liu et al. 2024, DeepSeek-V2, section 2.1). Scores and messages are linear in
 the latents, so that W_key may multiply the query and W_value the message instead: then no key is
 ever made. The two ways differ by rounding alone, and a call takes that with fewer products.
 """
@@ -126,7 +126,7 @@ class LatentAttentionSpec(spec.OpSpec):
 
 
 class LatentAttention(Op):
-    """Multi-head latent attention over arbitrary edges (DeepSeek-AI 2024, DeepSeek-V2, 2.1)."""
+    """Multi-head latent attention over arbitrary edges (Liu et al. 2024, DeepSeek-V2, 2.1)."""
 
     def __init__(self, attention: LatentAttentionSpec, width: int, initial: spec.Initial):
         self.spec = a = attention

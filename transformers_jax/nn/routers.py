@@ -86,7 +86,7 @@ class SoftmaxOfTop(Router):
 @dataclass(frozen=True)
 class Sigmoid(Router):
     """The sigmoid of each score by itself; experts are chosen among the best groups of experts, by
-    scores to which a correction is added (DeepSeek-AI 2024, sections 2.1.2 and 2.1.1).
+    scores to which a correction is added (Liu et al. 2024, DeepSeek-V3, 2.1.2).
 
     Attributes:
         groups: of how many groups, side by side, experts are.

@@ -109,5 +109,6 @@ def _means(run: Run, sums: Any, name: str) -> dict[str, float]:
     density = run.corpus.bytes_per_token.get(held_out_name(name))
     whole = run.config.data.rows in ("stream", "crops") and type(run.config.objective) is CausalLM
     if density and whole:
-        means[f"bits_per_byte{end}"] = means[f"eval_loss{end}"] / math.log(2) / density
+        of_words = means.get(f"eval_word_loss{end}", means[f"eval_loss{end}"])  # without routers'
+        means[f"bits_per_byte{end}"] = of_words / math.log(2) / density
     return means
