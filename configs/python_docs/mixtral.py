@@ -4,11 +4,12 @@ Source:    Jiang et al. 2024, section 2.1; the balance loss, Fedus et al. 2021, 
 Command:   python -m train.pretrain configs/python_docs/mixtral.py
 Hardware:  two CPU cores, shared with other processes.
 Time:      355 s from start to report, on one of the cores.
-Result:    4.488 nats per token and 2.047 bits per byte on the held-out text of the end, and a balance
+Result:    4.488 nats per token, 2.047 bits per byte on the held-out text of the end, and a balance
            loss of 2.006 (2 where choices are even). The least and the most chosen of the four
-           experts of a layer have 15 and 36 % of its choices in the first, 8 and 46 % in the second,
-           20 and 31 % in the third (routing.png): the loss joins the tokens of all layers, so that
-           layers make up for one another. 2026-11-30, Python 3.11.7, text 85d02e51e817f75e.
+           experts of a layer have 15 and 36 % of its choices in the first, 8 and 46 % in the
+           second, 20 and 31 % in the third (routing.png): the loss joins the tokens of all layers,
+           so that layers make up for one another. 2026-11-30, Python 3.11.7, text
+           85d02e51e817f75e.
 """
 
 from transformers_jax.data.config import Data
