@@ -71,6 +71,10 @@ def assistance_of(model: Model, options: Options, assistant: Any) -> Assistance 
             f"reads two; pass guidance_scale=None, or leave {names[0]} out"
         )
     _check_rows(model, "the model")
+    if options.prefill_chunk_size is not None:
+        raise ValueError(
+            f"prefill_chunk_size and {names[0]} do not go together: leave one of them out"
+        )
     size = options.num_assistant_tokens
     if options.prompt_lookup_num_tokens is not None:
         longest = options.max_matching_ngram_size
@@ -121,6 +125,12 @@ def _check_rows(model: Model, name: str) -> None:
         raise ValueError(
             f"{name} ({model.config.model_type}) reads a text anew once it has more than {anew} "
             "tokens; leave the arguments of assisted decoding out"
+        )
+    if model.reading.anew is not None:
+        raise ValueError(
+            f"{name} ({model.config.model_type}) reads a text anew when it has "
+            f"{model.reading.anew} tokens, as its rotation changes; leave the arguments of "
+            "assisted decoding out"
         )
     if not model.reading.rewinds:
         raise ValueError(

@@ -74,6 +74,9 @@ class Options:
 
     watermarking_config: Marking | None = None  # after all of the above
 
+    cache_implementation: str | None = None  # "quantized": keys and values as int8
+    prefill_chunk_size: int | None = None  # a prompt is read in pieces of so many tokens
+
     prompt_lookup_num_tokens: int | None = None  # drafted of what the text says elsewhere
     max_matching_ngram_size: int = 2  # the longest n-gram that is looked up
     num_assistant_tokens: int = 5  # the most that an assistant drafts at once
@@ -87,6 +90,11 @@ class Options:
     bos_token_id: int | None = None
     decoder_start_token_id: int | None = None
 
+    @property
+    def of_cache(self) -> dict[str, Any]:
+        """The options of `tj.init_cache`."""
+        return {"dtype": "int8"} if self.cache_implementation == "quantized" else {}
+
 
 DEFAULTS: dict[str, Any] = vars(Options())
 NAMES = tuple(DEFAULTS)
@@ -94,7 +102,7 @@ FROM_CONFIG = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_to
 FORCED = ("forced_bos_token_id", "forced_eos_token_id")  # of a config without generation settings
 OF_SEARCH = (
     *("do_sample", "num_beams", "num_return_sequences", "early_stopping"),
-    *("eos_token_id", "pad_token_id"),
+    *("eos_token_id", "pad_token_id", "cache_implementation", "prefill_chunk_size"),
 )
 ONLY_SAMPLED = (
     *("temperature", "top_k", "top_p", "top_h"),
@@ -111,7 +119,7 @@ UNSUPPORTED: dict[str, Any] = {
 
 # Options of transformers about how, not what: accepted, without effect here.
 IRRELEVANT = (
-    *("use_cache", "cache_implementation", "cache_config", "disable_compile"),
+    *("use_cache", "cache_config", "disable_compile"),
     *("num_assistant_tokens_schedule", "assistant_lookbehind", "target_lookbehind"),
 )
 

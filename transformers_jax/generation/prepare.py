@@ -135,11 +135,36 @@ def prepare(
         criteria=criteria_of_caller,
         tokenizer=tokenizer,
     )
+    _check_pieces(model, chosen, inputs)
     assistance = assistance_of(model, chosen, assistant_model)
     request = read(call)
     kept = {"with_scores": with_scores, "with_log_probs": with_log_probs}
     job = _job(request, call, key, **kept) if request.new else None
     return Prepared(request, chosen, job, assistance, prompts)
+
+
+def _check_pieces(model: Any, options: Options, inputs: Mapping[str, Any]) -> None:
+    """A prompt may be read in pieces.
+
+    Raises:
+        ValueError: it has to be read in one.
+    """
+    reading = model.reading
+    beside = [name for name in reading.beside if name in inputs]
+    why = (
+        f"reads {', '.join(beside)} together with its prompt"
+        if beside
+        else "reads a prompt in both directions"
+        if reading.looks_ahead
+        else "rotates a prompt by its length"
+        if reading.by_length
+        else ""
+    )
+    if options.prefill_chunk_size is not None and why:
+        raise ValueError(
+            f"prefill_chunk_size={options.prefill_chunk_size}: this {model.config.model_type} "
+            f"{why}, in one piece; pass prefill_chunk_size=None"
+        )
 
 
 def _job(request: Request, call: Call, key: Key | None, **kept: bool) -> Job:

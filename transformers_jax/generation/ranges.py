@@ -116,11 +116,18 @@ def _is_scale(value: float) -> bool:
     return value <= 0 or low <= value <= high  # below 0 another rule says more
 
 
+CACHES = ("dynamic", "static", "hybrid", "sliding_window", "dynamic_full", "quantized")
+"""Names of transformers' caches: but for the last they say how, not what, and are all one here."""
+
 TYPES = {  # by the annotation of a field: whether a value is right, and what is expected
     "int": (_is_whole, "a whole number"),
     "int | None": (lambda value: value is None or _is_whole(value), "a whole number"),
     "float": (_is_finite, "a finite number"),
     "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "str | None": (
+        lambda value: value is None or value in CACHES,
+        f"one of {', '.join(CACHES)} (offloaded caches are not there)",
+    ),
     "bool | str": (
         lambda value: isinstance(value, bool) or value == "never",
         'True, False or "never"',
@@ -164,6 +171,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("max_initial_timestamp_index", _is_count, ">= 0"),
     ("no_repeat_ngram_size", _is_count, ">= 0 (0: off)"),
     ("encoder_no_repeat_ngram_size", _is_count, ">= 0 (0: off)"),
+    ("prefill_chunk_size", _is_some, ">= 1"),
     ("prompt_lookup_num_tokens", _is_some, ">= 1"),
     ("max_matching_ngram_size", _is_some, ">= 1"),
     ("num_assistant_tokens", _is_some, ">= 1"),

@@ -101,7 +101,9 @@ def prefill(
     source = {name: x for name, x in inputs.items() if name not in others}
     whole = reading.looks_ahead or reading.by_length or bool(others)
     batch = job.prompt.ids.shape[0]
-    cache = model.begin(batch, job.width + spare, source, per_row=True, spare=spare)
+    cache = model.begin(
+        batch, job.width + spare, source, per_row=True, spare=spare, **job.options.of_cache
+    )
     once = jax.tree.map(lambda x: x[::copies], text)  # the rows of a prompt are alike
     last = once.end - 1
     count = width if whole else width - 1

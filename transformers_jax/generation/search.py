@@ -114,10 +114,10 @@ def prefill(model: Any, job: Job, copies: int) -> tuple[Scores | None, Any]:
     """(scores of the first new token, the cache after the prompt), every row `copies` times; with
     guidance, both of the prompt and of the other one."""
     if job.guidance is None:
-        return _read(model, job.prompt, job.width, copies, _reads_whole(model, job.prompt))
+        return _read(model, job, job.prompt, copies, _reads_whole(model, job.prompt))
     other = job.guidance.prompt  # which ends with another token: both are read to their ends
-    first, cache = _read(model, job.prompt, job.width, copies, whole=True)
-    second, behind = _read(model, other, job.width, copies, whole=True)
+    first, cache = _read(model, job, job.prompt, copies, whole=True)
+    second, behind = _read(model, job, other, copies, whole=True)
     start = jnp.repeat(other.start, copies)
     return (first, second), Guided(cache, behind, start, other.offset)
 
@@ -142,7 +142,7 @@ def _beside(model: Any, prompt: Prompt) -> dict[str, Any]:
 
 
 def _read(
-    model: Any, prompt: Prompt, width: int, copies: int, whole: bool
+    model: Any, job: Job, prompt: Prompt, copies: int, whole: bool
 ) -> tuple[Float[Array, "R V"] | None, Any]:
     """(scores of the first new token, the cache after a prompt), every row `copies` times.
 
@@ -153,16 +153,45 @@ def _read(
     ids, others = prompt.ids, _beside(model, prompt)
     source = {name: x for name, x in prompt.inputs.items() if name not in others}
     before = ids if whole else ids[:, :-1]
-    cache = model.begin(ids.shape[0], width, source)
-    first = None
-    if before.shape[1]:
-        column = jnp.arange(before.shape[1])[None]
-        columns = columns_of(model, prompt, column, column >= prompt.start[:, None])
-        logits, cache = model.advance(before, columns, cache, **others)
+    cache = model.begin(ids.shape[0], job.width, source, **job.options.of_cache)
+    first, count = None, before.shape[1]
+    piece = job.options.prefill_chunk_size or count
+    if count:
+        rest = count % piece or piece  # the first piece is the odd one
+        logits, cache = _read_piece(model, prompt, 0, rest, cache, others)
+        if count > rest:
+            starts = jnp.arange(rest, count, piece)
+            logits, cache = _read_pieces(model, prompt, starts, piece, logits[:, -1:], cache)
         first = logits[:, -1].astype(jnp.float32) if whole else None
     if copies > 1:
         cache, first = cache.repeat(copies), jax.tree.map(lambda x: x.repeat(copies, 0), first)
     return first, cache
+
+
+def _read_piece(
+    model: Any, prompt: Prompt, start: Any, count: int, cache: Any, others: dict[str, Any]
+) -> tuple[Float[Array, "B T V"], Any]:
+    """Reads `count` columns of a prompt from `start` on."""
+    cut = lambda x: jax.lax.dynamic_slice_in_dim(x, start, count, axis=1)
+    column = (start + jnp.arange(count))[None]
+    own = prompt._replace(tags=jax.tree.map(cut, prompt.tags))
+    columns = columns_of(model, own, column, column >= prompt.start[:, None])
+    return model.advance(cut(prompt.ids), columns, cache, **others)
+
+
+def _read_pieces(
+    model: Any, prompt: Prompt, starts: Int[Array, " N"], count: int, logits: Any, cache: Any
+) -> tuple[Float[Array, "B 1 V"], Any]:
+    """Reads pieces of a prompt one after the other, in a loop: its memory is that of one."""
+    state = jnp.int32(0), logits, cache
+
+    def step(state: Any) -> Any:
+        number, _, cache = state
+        logits, cache = _read_piece(model, prompt, starts[number], count, cache, {})
+        return number + 1, logits[:, -1:], cache
+
+    _, logits, cache = loop(model, lambda state: state[0] < len(starts), step, state)
+    return logits, cache
 
 
 def processed(job: Job, text: Text, scores: Scores) -> Float[Array, "R V"]:
