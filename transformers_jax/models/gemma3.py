@@ -1,4 +1,4 @@
-"""The text model of Gemma 3 (Gemma Team 2025): one layer in six attends to every token, with a
+"""The text model of Gemma 3 (Kamath et al. 2025): one layer in six attends to every token, with a
 rotation of its own. Hugging Face model_type "gemma3_text"."""
 
 from __future__ import annotations

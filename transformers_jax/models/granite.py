@@ -1,4 +1,5 @@
-"""Granite 3 (Granite Team 2024): Llama with four multipliers. Hugging Face model_type "granite"."""
+"""Granite 3 (Shen et al. 2024, Power Scheduler): Llama with four multipliers. Hugging Face
+model_type "granite"."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from transformers_jax.nn.residual import Factor
 @dataclass(frozen=True, kw_only=True)
 class GraniteConfig(LlamaConfig):
     """The fields of a Granite config.json; defaults are those of the reference. Differs from Llama:
-    embeddings, scores of attention, what joins the stream and logits are multiplied by numbers of
-    the config (Yang et al. 2022, "Tensor Programs V")."""
+    embeddings, scores of attention and what joins the stream are multiplied, and logits divided, by
+    numbers of the config."""
 
     model_type = "granite"
     HEADS = heads_of("Granite", "none", "causal_lm")

@@ -1,4 +1,4 @@
-"""OLMo 2 (Team OLMo 2024): norms behind the branches, and over all heads of queries and keys.
+"""OLMo 2 (Walsh et al. 2024): norms behind the branches, and over all heads of queries and keys.
 Hugging Face model_type "olmo2"."""
 
 from __future__ import annotations
