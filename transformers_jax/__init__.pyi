@@ -60,6 +60,11 @@ from .generation.ctc_symbols import (
     Symbols as Symbols,
     read_symbols as read_symbols,
 )
+from .generation.grammar import (
+    Grammar as Grammar,
+    GrammarState as GrammarState,
+    Regex as Regex,
+)
 from .generation.processors import (
     ClassifierFreeGuidanceLogitsProcessor as ClassifierFreeGuidanceLogitsProcessor,
     EncoderNoRepeatNGramLogitsProcessor as EncoderNoRepeatNGramLogitsProcessor,

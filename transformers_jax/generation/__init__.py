@@ -11,6 +11,7 @@ job.py         the record of a search, its text and its result
 text.py        the text that is written
 processors/    constraints on the text and cut-offs, from scores to scores
 stopping/      when a row has ended
+grammar.py     texts of a grammar or a JSON schema, on the host; token_tree.py, of what tokens
 guidance.py    the other prompt of a text; watermarks.py, lists of green tokens
 detection.py   whether a text is marked
 sampling.py    the draw
@@ -38,10 +39,12 @@ from transformers_jax.arrays import Array, Int, Key, Params, is_traced, ordinary
 from transformers_jax.generation.assistance import Assistance
 from transformers_jax.generation.assisted import assisted_search
 from transformers_jax.generation.beam import beam_search
+from transformers_jax.generation.grammar import Grammar, Regex
 from transformers_jax.generation.inputs import Request
 from transformers_jax.generation.job import Job, Result
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.prepare import prepare
+from transformers_jax.generation.processors.grammar import Run, completion
 from transformers_jax.generation.processors.record import infinite
 from transformers_jax.generation.search import search
 from transformers_jax.generation.stream import streamed
@@ -103,6 +106,8 @@ def generate(
     negative_prompt_attention_mask: Int[Array, "B S"] | None = None,
     stopping_criteria: Any = None,
     tokenizer: Any = None,
+    json_schema: Mapping[str, Any] | str | bool | None = None,
+    grammar: str | Regex | Grammar | None = None,
     streamer: Any = None,
     key: Key | None = None,
     generation_config: Any = None,
@@ -161,7 +166,11 @@ def generate(
         stopping_criteria: records (`tj.StopStringCriteria(...)`), or functions (text) -> which rows
             have ended, Bool[R] or Bool[], that JAX can trace. One of the same class as one that an
             option makes replaces it.
-        tokenizer: the model's, which `texts`, `messages` and `stop_strings` need.
+        tokenizer: the model's, which `texts`, `messages`, `stop_strings`, `json_schema` and
+            `grammar` need.
+        json_schema: the text is JSON of this schema: a dict, or its text (the extra `grammar`).
+        grammar: the text is one of a Lark grammar, matched by a `tj.Regex`, or of a `tj.Grammar`,
+            which is read once for many calls. A row that is cut is named by a warning.
         streamer: is given the tokens of one text as they are written (`tj.TextStreamer`);
             `tj.stream` is the same as an iterator.
         key: a `jax.random.key`, needed if and only if `do_sample`; same key, same text.
@@ -169,7 +178,8 @@ def generate(
             and, with `output_scores`, `scores`: one array of processed scores a step; with
             `output_log_probs`, `token_log_probs`: of each new token among the processed scores, as
             they are before a temperature divides them. Where tokens are drafted, `accepted_tokens`
-            and `drafted_tokens` count them for each row; of texts and messages, `texts`.
+            and `drafted_tokens` count them for each row; of texts and messages, `texts`. Where
+            there is a grammar, `complete` says which rows are texts of it.
         fixed_width: return prompt + max_new_tokens columns always, e.g. inside `jax.jit`;
             otherwise the result is as wide as its longest row.
 
@@ -199,23 +209,25 @@ def generate(
         negative_prompt_attention_mask=negative_prompt_attention_mask,
         stopping_criteria=stopping_criteria,
         tokenizer=tokenizer,
+        json_schema=json_schema,
+        grammar=grammar,
         key=key,
         generation_config=generation_config,
         with_scores=output_scores and return_dict_in_generate,
         with_log_probs=output_log_probs,
         options=options,
     )
-    request = prepared.request
+    request, run = prepared.request, prepared.run
     if prepared.job is None:  # no new token is asked for
         ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.columns :]
         ids = jnp.repeat(ids, prepared.options.num_return_sequences, axis=0)
-        output = Output(sequences=ids)
+        output = Output(sequences=ids, **completion(run, ids[:, :0]))
     elif streamer is not None:
-        output = _finish(streamed(model, prepared, streamer), request, fixed_width)
+        output = _finish(streamed(model, prepared, streamer), request, run, fixed_width)
     else:
         assistant = (None, None) if assistant_model is None else split(assistant_model)
         result = _run(*split(model), prepared.job, prepared.assistance, *assistant)
-        output = _finish(result, request, fixed_width)
+        output = _finish(result, request, run, fixed_width)
     if prepared.prompts is not None:
         ends = prepared.options.eos_token_id
         made = written(model, tokenizer, prepared.prompts, output.sequences, ends)
@@ -248,7 +260,7 @@ def _run(
     return (beam_search if job.options.num_beams > 1 else search)(model, job)
 
 
-def _finish(result: Result, request: Request, fixed_width: bool) -> Output:
+def _finish(result: Result, request: Request, run: Run | None, fixed_width: bool) -> Output:
     """The columns that the caller knows of: without the bucket's, and as wide as the longest row
     (or `fixed_width`)."""
     first = request.prompt.ids.shape[1] - request.columns
@@ -261,7 +273,7 @@ def _finish(result: Result, request: Request, fixed_width: bool) -> Output:
         steps = int(result.steps)
         # sliced on the host: every other width would compile a slice of its own
         ids = jnp.asarray(on_host(result.ids)[:, first : first + request.columns + steps])
-    fields: dict[str, Any] = {"sequences": ids}
+    fields: dict[str, Any] = {"sequences": ids, **completion(run, ids[:, request.columns :])}
     if result.row_scores is not None:
         fields["sequences_scores"] = result.row_scores
     if result.scores is not None:

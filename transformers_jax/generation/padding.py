@@ -37,6 +37,7 @@ class Call(NamedTuple):
     allowed: Any = None
     criteria: Any = ()
     tokenizer: Any = None
+    grammar: Any = None
 
 
 def bucket(length: int, least: int, step: int) -> int:

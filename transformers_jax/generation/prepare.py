@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Int, Key, check_key
 from transformers_jax.face import public
 from transformers_jax.generation.assistance import Assistance, assistance_of
+from transformers_jax.generation.grammar import grammar_of
 from transformers_jax.generation.guidance import Guidance
 from transformers_jax.generation.inputs import Request, check_head, read
 from transformers_jax.generation.job import Job
@@ -25,6 +26,7 @@ from transformers_jax.generation.options import (
 )
 from transformers_jax.generation.padding import Call
 from transformers_jax.generation.processors.build import Setting, build
+from transformers_jax.generation.processors.grammar import Run, run_of
 from transformers_jax.generation.stopping import criteria, limited, own_criteria
 from transformers_jax.generation.tags import marked
 from transformers_jax.generation.texts import padded, prompts_of
@@ -42,6 +44,7 @@ class Prepared(NamedTuple):
         job: the record of the search; None where no token is asked for.
         assistance: where drafts come from.
         prompts: the ids of texts and conversations.
+        run: what is asked for the tokens of a grammar.
     """
 
     request: Request
@@ -49,6 +52,7 @@ class Prepared(NamedTuple):
     job: Job | None
     assistance: Assistance | None
     prompts: list[list[int]] | None
+    run: Run | None = None
 
 
 def prepare(
@@ -70,6 +74,8 @@ def prepare(
     negative_prompt_attention_mask: Int[Array, "B S"] | None = None,
     stopping_criteria: Any = None,
     tokenizer: Any = None,
+    json_schema: Any = None,
+    grammar: Any = None,
     key: Key | None = None,
     generation_config: Any = None,
     with_scores: bool = False,
@@ -134,13 +140,15 @@ def prepare(
         allowed=prefix_allowed_tokens_fn,
         criteria=criteria_of_caller,
         tokenizer=tokenizer,
+        grammar=grammar_of(grammar, json_schema, tokenizer, reading.vocabulary, chosen),
     )
     _check_pieces(model, chosen, inputs)
     assistance = assistance_of(model, chosen, assistant_model)
     request = read(call)
     kept = {"with_scores": with_scores, "with_log_probs": with_log_probs}
-    job = _job(request, call, key, **kept) if request.new else None
-    return Prepared(request, chosen, job, assistance, prompts)
+    run = run_of(call.grammar, chosen, request.columns, request.new)
+    job = _job(request, call, key, run, **kept) if request.new else None
+    return Prepared(request, chosen, job, assistance, prompts, run)
 
 
 def _check_pieces(model: Any, options: Options, inputs: Mapping[str, Any]) -> None:
@@ -167,7 +175,7 @@ def _check_pieces(model: Any, options: Options, inputs: Mapping[str, Any]) -> No
         )
 
 
-def _job(request: Request, call: Call, key: Key | None, **kept: bool) -> Job:
+def _job(request: Request, call: Call, key: Key | None, run: Run | None, **kept: bool) -> Job:
     """The record of a search; numbers are arrays, what decides the program is static."""
     options, prompt, new = call.options, request.prompt, jnp.int32(request.new)
     setting = Setting(
@@ -177,6 +185,7 @@ def _job(request: Request, call: Call, key: Key | None, **kept: bool) -> Job:
         vocabulary=call.model.reading.vocabulary,
         own=call.processors,
         allowed=call.allowed,
+        run=None if run is None else run.number,
     )
     negative = request.negative
     return Job(

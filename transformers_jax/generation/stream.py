@@ -14,6 +14,7 @@ from transformers_jax.arrays import Int, Params, is_traced
 from transformers_jax.generation.job import Job, Result
 from transformers_jax.generation.pieces import Pieces
 from transformers_jax.generation.prepare import Prepared, prepare
+from transformers_jax.generation.processors.grammar import completion
 from transformers_jax.generation.search import State, begin_search, go_on, result_of
 from transformers_jax.models.causal import with_text_position_masks
 from transformers_jax.nn.param import merge, split
@@ -69,13 +70,16 @@ def _pieces(model: Any, prepared: Prepared, tokenizer: Any, skip: bool) -> Itera
     before = _prompt(model, prepared)
     target = getattr(tokenizer, "target", None) or tokenizer
     pieces = None if tokenizer is None else Pieces(target, before, special=not skip)
+    ids: list[int] = []
     for step in steps(model, prepared):
         token = int(step.tokens[0])
+        ids.append(token)
         piece = token if pieces is None else pieces.add(token)
         if pieces is None or piece:
             yield piece
     if pieces is not None and (rest := pieces.rest()):
         yield rest
+    completion(prepared.run, np.array([ids], np.int32))  # a text that is cut is told
 
 
 def steps(model: Any, prepared: Prepared) -> Iterator[Step]:

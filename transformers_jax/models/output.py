@@ -111,6 +111,7 @@ class Output(Mapping[str, Any]):
     sequences_scores: Float[Array, " B"]
     scores: tuple[Float[Array, "B V"], ...]
     token_log_probs: Float[Array, "B T"]
+    complete: Bool[Array, " B"]
     log_prob: Float[Array, " B"]
     count: Int[Array, " B"]
     perplexity: Float[Array, " B"]

@@ -19,6 +19,7 @@ from transformers_jax.generation.processors import (
     words,
 )
 from transformers_jax.generation.processors import tokens as of_tokens
+from transformers_jax.generation.processors.grammar import GrammarLogitsProcessor
 from transformers_jax.generation.processors.own import EXPECTED, Function, listed, merged
 from transformers_jax.generation.processors.record import Processor
 from transformers_jax.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
@@ -38,6 +39,7 @@ class Setting(NamedTuple):
         vocabulary: how many tokens are scored.
         own: the caller's.
         allowed: the caller's function that names what may come next.
+        run: the number of a `Run` of a grammar.
     """
 
     columns: Int[Array, ""]
@@ -46,19 +48,28 @@ class Setting(NamedTuple):
     vocabulary: int | None = None
     own: Any = None
     allowed: Callable[..., Any] | None = None
+    run: int | None = None
 
 
 def build(options: Options, setting: Setting) -> tuple[Processor, ...]:
-    """Those that constrain the text, then those of the caller, then those that shape the draw, and
-    what makes log-probabilities of the rest."""
+    """Those that constrain the text, then those of the caller and the grammar, which has the last
+    word; then those that shape the draw, and what makes log-probabilities of the rest."""
     made = _constraints(options, setting)
     own = listed("logits_processor", setting.own, Processor, Function, EXPECTED)
+    bound: list[Processor] = []
+    if setting.run is not None:
+        bound.append(GrammarLogitsProcessor(jnp.int32(setting.run), _rows(options)))
     last: list[Processor] = []
     if options.watermarking_config is not None:
         last.append(_watermark(options.watermarking_config, setting))
     if options.renormalize_logits:
         last.append(values.LogitNormalization())
-    return *merged(made, own), *_cutoffs(options), *last
+    return *merged(made, own), *bound, *_cutoffs(options), *last
+
+
+def _rows(options: Options) -> int:
+    """How many rows a prompt has."""
+    return max(options.num_beams, options.num_return_sequences)
 
 
 def _constraints(options: Options, setting: Setting) -> list[Processor]:
@@ -88,8 +99,7 @@ def _constraints(options: Options, setting: Setting) -> list[Processor]:
     elif options.min_length and eos:
         add(lengths.MinLengthLogitsProcessor(options.min_length, eos))
     if setting.allowed is not None:
-        rows = max(options.num_beams, options.num_return_sequences)
-        add(words.PrefixConstrainedLogitsProcessor(setting.allowed, rows))
+        add(words.PrefixConstrainedLogitsProcessor(setting.allowed, _rows(options)))
     if options.forced_bos_token_id is not None:
         add(of_tokens.ForcedBOSTokenLogitsProcessor(options.forced_bos_token_id))
     if options.forced_eos_token_id:

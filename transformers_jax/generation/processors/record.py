@@ -126,6 +126,17 @@ def ban(banned: Any, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
     return jnp.where(banned, BANNED, scores)
 
 
+def allow(
+    allowed: Bool[Array, "R V"], scores: Float[Array, "R V"], num_beams: int
+) -> Float[Array, "R V"]:
+    """The scores, with all that is not allowed banned. Where everything allowed is banned already,
+    what is allowed wins, in all beams of a prompt at once."""
+    kept = jnp.where(allowed, scores, BANNED)
+    none = is_banned(kept.max(axis=1)).reshape(-1, num_beams).all(axis=1)
+    none = jnp.repeat(none, num_beams)[:, None]
+    return jnp.where(none & allowed, 0.0, kept)
+
+
 def copied(x: Array, rows: int) -> Array:
     """An array with one row per prompt, its rows repeated for the beams or samples of each.
 

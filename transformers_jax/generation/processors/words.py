@@ -13,9 +13,9 @@ from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation.processors.record import (
     BANNED,
     Processor,
+    allow,
     among,
     ban,
-    is_banned,
     is_number,
     marked,
     record,
@@ -148,11 +148,7 @@ class PrefixConstrainedLogitsProcessor(Processor):
         allowed = jax.pure_callback(
             host, shape, text.ids, text.start, text.end, vmap_method="sequential"
         )
-        kept = jnp.where(allowed, scores, BANNED)
-        # where everything allowed is banned already, what is allowed wins, in all beams at once
-        none = is_banned(kept.max(axis=1)).reshape(-1, self.num_beams).all(axis=1)
-        none = jnp.repeat(none, self.num_beams)[:, None]
-        return jnp.where(none & allowed, 0.0, kept)
+        return allow(allowed, scores, self.num_beams)
 
     def _allowed(
         self,
