@@ -210,6 +210,7 @@ from .models.mpnet import MPNetConfig as MPNetConfig
 from .models.mt5 import MT5Config as MT5Config
 from .models.nomic_bert import NomicBertConfig as NomicBertConfig
 from .models.olmo2 import Olmo2Config as Olmo2Config
+from .models.openai_gpt import OpenAIGPTConfig as OpenAIGPTConfig
 from .models.output import Output as Output
 from .models.opt import OPTConfig as OPTConfig
 from .models.paligemma import PaliGemmaConfig as PaliGemmaConfig

@@ -435,6 +435,18 @@ CHOSEN |= {
         "GPTJForQuestionAnswering",
         dict(**IDS, n_embd=24, n_layer=3, n_head=3, n_inner=40, n_positions=64, rotary_dim=8),
     ),
+    "openai-gpt": (
+        "OpenAIGPTLMHeadModel",
+        dict(**IDS, n_embd=24, n_layer=3, n_head=4, n_positions=40),
+    ),
+    "openai-gpt-double": (
+        "OpenAIGPTDoubleHeadsModel",
+        dict(**IDS, n_embd=24, n_layer=2, n_head=4, n_positions=40, afn="silu"),
+    ),
+    "openai-gpt-sequence": (
+        "OpenAIGPTForSequenceClassification",
+        dict(**IDS, n_embd=24, n_layer=2, n_head=3, n_positions=40, afn="relu", num_labels=5),
+    ),
     "phi-norms": (
         "PhiForCausalLM",
         dict(
@@ -793,13 +805,18 @@ def inputs_of(rng, architecture, config, model, size=None):
             "encoder_hidden_states": states,
             "encoder_attention_mask": seen.astype(np.int64),
         }, {}
+    if architecture.endswith("DoubleHeadsModel"):  # which takes no mask of [B C T]
+        ids, labels = (rng.integers(5, config.vocab_size, (2, 3, 9)) for _ in range(2))
+        labels[0, 1, 2:5] = -100
+        choices = {"mc_token_ids": np.array([[8, 4, 5], [7, 8, 2]]), "mc_labels": np.array([1, 2])}
+        return {"input_ids": ids, "labels": labels, **choices}, {}
     if config.is_encoder_decoder:
         words, masks[8] = rows_of(rng, config, (8, 5, 7), 8)
         name = "decoder_input_ids" if architecture.endswith("Model") else "labels"
         pad = config.pad_token_id if name == "decoder_input_ids" else -100
         inputs[name] = np.where(masks[8], words, pad)
-    elif not architecture.endswith("Model"):
-        writes = ("MaskedLM", "CausalLM", "Text2Text", "ConditionalGeneration")
+    elif architecture.endswith("LMHeadModel") or not architecture.endswith("Model"):
+        writes = ("MaskedLM", "CausalLM", "LMHead", "Text2Text", "ConditionalGeneration")
         of_words = any(name in architecture for name in writes)
         count = text_of(config).vocab_size if of_words else config.num_labels
         labels = rng.integers(0, count, mask.shape)
@@ -907,7 +924,8 @@ def make(name, architecture, settings):
     model.save_pretrained(folder, save_original_format=not name.startswith("runtime"))
     model = in_mxfp4(folder, cls, rng) if name.endswith("mxfp4") else model
     inputs, masks = inputs_of(rng, architecture, config, model, SIZES.get(name))
-    kwargs = {"output_hidden_states": True}
+    # of candidates in rows the reference gives states of two shapes
+    kwargs = {"output_hidden_states": "DoubleHeads" not in architecture}
     result = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)
     outputs = {}
     for key, value in result.items():

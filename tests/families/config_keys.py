@@ -101,6 +101,7 @@ FAMILY = {
     },
     "qwen3_moe": {"max_window_layers": "read by no layer: windows are those of all"},
     "gpt_neo": dict.fromkeys(OF_SUMMARIES, NO_SUMMARY),
+    "openai-gpt": dict.fromkeys(("n_special", "predict_special_tokens"), NOTHING),
     "gptj": dict.fromkeys(OF_SUMMARIES, NO_SUMMARY),
     "gpt2": dict.fromkeys(
         "summary_type summary_use_proj summary_activation summary_proj_to_labels".split(), SUMMARY

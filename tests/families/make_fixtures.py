@@ -41,6 +41,7 @@ CHOSEN = (
     *("smollm3", "stablelm-parallel", "starcoder2"),
     *("mixtral", "qwen2-moe", "qwen3-moe", "gpt-oss", "deepseek-v3"),
     *("gpt-neox", "gptj", "bloom", "gpt-neo", "falcon-groups", "phi", "xglm", "codegen"),
+    "openai-gpt",
     *(
         "swin-classify",
         "swinv2-classify",

@@ -102,6 +102,28 @@ def test_settings_that_have_no_model_are_refused_with_a_way_out(config, changes,
     CONFIGS[config]().replace(**(changes | advice)).spec()
 
 
+def test_candidates_are_read_at_the_tokens_that_a_call_names():
+    config = CONFIGS["openai_gpt"]()
+    model = tj.from_config(config, head="double_heads", key=jax.random.key(0), unroll=False)
+    ids = np.random.default_rng(0).integers(3, 53, (2, 3, 7))
+    call = lambda at: np.asarray(model(input_ids=ids, mc_token_ids=at).mc_logits)
+    last = np.full((2, 3), 6)
+    np.testing.assert_array_equal(call(last), model(input_ids=ids).mc_logits)
+    other = last.copy()
+    other[1, 2] = 3
+    moved = call(other) != call(last)
+    assert moved[1, 2]  # the control
+    assert moved.sum() == 1
+    for wrong, reason in (
+        (last + 1, r"mc_token_ids\[0, 0\] is 7, outside the tokens of a row \[0, 7\)"),
+        (last[:1], r"mc_token_ids has shape \(1, 3\), but the candidates of .* \(2, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            call(wrong)
+    with pytest.raises(ValueError, match="afn='mish' is not implemented; known are gelu, relu, s"):
+        config.replace(afn="mish").spec()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "target"), [("falcon", "query_key_value"), ("codegen", "qkv_proj")]

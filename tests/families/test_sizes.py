@@ -95,6 +95,7 @@ SIZES = {  # name: (what config.json says, head, count)
     "gpt-j-6b": ({"model_type": "gptj"}, "causal_lm", 6_050_882_784),
     "gpt-neo-1.3B": ({"model_type": "gpt_neo"}, "causal_lm", 1_315_575_808),
     "gpt-neox-20b": ({"model_type": "gpt_neox"}, "causal_lm", 20_554_567_680),
+    "openai-gpt": ({"model_type": "openai-gpt"}, "causal_lm", 116_534_784),
     "phi-2": (
         {
             "model_type": "phi",

@@ -65,6 +65,7 @@ FAMILIES = {
     "mbart": "mbart:MBartConfig",
     "mistral": "mistral:MistralConfig",
     "olmo2": "olmo2:Olmo2Config",
+    "openai-gpt": "openai_gpt:OpenAIGPTConfig",
     "opt": "opt:OPTConfig",
     "paligemma": "paligemma:PaliGemmaConfig",
     "pegasus": "pegasus:PegasusConfig",

@@ -13,6 +13,7 @@ from transformers_jax.spelling import nearest
 
 OPTIONS = {  # which arguments of a call give fields
     "loss": "give labels= (where an answer is marked, start_positions= and end_positions=)",
+    "mc_loss": "give mc_labels=",
     "hidden_states": "give output_hidden_states=True",
     "attentions": "give output_attentions=True",
     "router_logits": "give output_router_logits=True",
@@ -53,6 +54,9 @@ class Output(Mapping[str, Any]):
     sop_logits: Float[Array, "B 2"]
     sentence_embedding: Float[Array, "B D"]
     token_embeddings: Float[Array, "B T D"]
+
+    mc_loss: Float[Array, ""]
+    mc_logits: Float[Array, "B C"]
 
     # of images with texts
     itm_score: Float[Array, "B ..."]

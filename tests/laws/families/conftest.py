@@ -176,6 +176,9 @@ CONFIGS = {
         **{**BERT, "hidden_size": 32}, rope_parameters={"rope_type": "default", "rope_theta": 50.0}
     ),
     "gptj": lambda: tj.GPTJConfig(**OF_GPT_J, rotary_dim=4),
+    "openai_gpt": lambda: tj.OpenAIGPTConfig(
+        vocab_size=53, n_embd=20, n_layer=2, n_head=4, n_positions=37
+    ),
     "phi": lambda: tj.PhiConfig(**{**BERT, "hidden_size": 32}, num_key_value_heads=2),
     "xglm": lambda: tj.XGLMConfig(
         vocab_size=53,
@@ -459,6 +462,7 @@ LATE = (  # families built of the code of others, whose laws are in the slow mat
     *("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss"),  # of theirs, with experts
     "deepseek_v3",  # of Llama's, with an attention that has tests of its own
     *("bloom", "codegen", "falcon", "gpt_neo", "gpt_neox", "gptj", "phi", "xglm"),  # of GPT-2's
+    "openai_gpt",
 )
 HEADS = {
     "albert": "masked_lm",
@@ -480,7 +484,7 @@ HEADS = {
     "starcoder2": "causal_lm",
     **dict.fromkeys(("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "deepseek_v3"), "causal_lm"),
     **dict.fromkeys(("bloom", "codegen", "falcon", "gpt_neo"), "causal_lm"),
-    **dict.fromkeys(("gpt_neox", "gptj", "phi", "xglm"), "causal_lm"),
+    **dict.fromkeys(("gpt_neox", "gptj", "openai_gpt", "phi", "xglm"), "causal_lm"),
     "opt": "causal_lm",
     "blenderbot": "seq2seq_lm",
     "blenderbot_small": "seq2seq_lm",

@@ -4,7 +4,7 @@ tensors have the names of their authors."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from transformers_jax.graph import CAUSAL, Mask, with_own
 from transformers_jax.hub.table import Tying
@@ -43,6 +43,7 @@ class LayerNormDecoder(OneTower):
     Class attributes:
         SIZES: the fields with the width, the number of heads and that of layers.
         INNER: the fields with the width and the activation of the MLP; without a width it is 4 D.
+        PLACEMENT: of the norms of a layer; where they stand behind, there is none behind the last.
         EPS: the field with the epsilon of norms.
         RATES: the fields with the dropout of embeddings, of attention weights and of what joins
             the stream; "" for none.
@@ -59,6 +60,7 @@ class LayerNormDecoder(OneTower):
 
     SIZES: ClassVar[str] = "hidden_size num_attention_heads num_hidden_layers"
     INNER: ClassVar[str] = "intermediate_size hidden_act"
+    PLACEMENT: ClassVar[Literal["pre", "post"]] = "pre"
     EPS: ClassVar[str] = "layer_norm_epsilon"
     RATES: ClassVar[tuple[str, str, str]] = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
     BIAS: ClassVar[tuple[str, ...]] = BIASES
@@ -139,12 +141,13 @@ class LayerNormDecoder(OneTower):
 
     def layer(self, own: AttentionSpec) -> Block:
         """A layer with this attention: its branches one behind the other, or in parallel."""
-        one = block(own, self.feed_forward(), self.layer_norm, "pre", self.rate(2))
+        one = block(own, self.feed_forward(), self.layer_norm, self.PLACEMENT, self.rate(2))
         return one if self.parallel is None else in_parallel(one, self.parallel)
 
     def stack(self, layers: tuple[Block, ...]) -> StackSpec:
         """These layers, and a norm behind the last."""
-        return StackSpec(self.width, layers, self.layer_norm, initial=self.initial)
+        last = self.layer_norm if self.PLACEMENT == "pre" else None
+        return StackSpec(self.width, layers, last, initial=self.initial)
 
     def spec(self, mask=None):
         """Layers of causal attention and an MLP, all alike."""

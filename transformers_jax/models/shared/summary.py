@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from transformers_jax.models.shared.task_heads import TaskOptions
+from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.nn import head as heads
 from transformers_jax.nn.pooling import Name
 
@@ -38,3 +39,17 @@ def summary(config: Any) -> TaskOptions:
         pooling=SUMMARIES[kind],
         inner=inner,
     )
+
+
+def double_heads(config: Any, width: int) -> heads.DoubleHeads:
+    """The head of next words, and of a choice of candidates that are read at one token each."""
+    initial, tied, rate = config.initial, config.tie_word_embeddings, config.summary_first_dropout
+    words = heads.LanguageModel(config.vocab_size, width, initial, tied=tied, shift=True)
+    choice = heads.MultipleChoice(width, initial, rate, pooling=SUMMARIES["cls_index"])
+    return heads.DoubleHeads(words, choice, config.summary_activation or "linear")
+
+
+def double_rows(tied: bool) -> str:
+    """The rows of that head."""
+    words = "" if tied else "lm_head.weight | head.words.table"
+    return words + layer("multiple_choice_head.summary", "head.choice.classify")
