@@ -29,7 +29,7 @@ from transformers_jax.models.adapters.records import Adapter
 from transformers_jax.models.base import Model, Plan, rebuilt
 from transformers_jax.models.config import FamilyConfig, Frozen, freeze
 from transformers_jax.models.masks import masks_of
-from transformers_jax.nn import param
+from transformers_jax.nn import param, precision
 from transformers_jax.nn.param import flatten, params
 from transformers_jax.spec import Execution
 
@@ -264,10 +264,11 @@ def from_pretrained(
     placed = (
         {} if mesh is None else flatten(shard.shardings(param.axes(model), params(model), mesh))
     )
+    held = precision.dtypes(model, default)
     targets = {
         name: jax.ShapeDtypeStruct(
             shape,
-            dtypes.get(name, default) if dtype == "auto" else default,
+            dtypes.get(name, held[name]) if dtype == "auto" else held[name],
             sharding=placed.get(name),
         )
         for name, shape in shapes.items()

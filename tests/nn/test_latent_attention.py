@@ -113,3 +113,15 @@ def test_sizes_that_cannot_be_are_refused():
         SPEC.build(D, spec.Initial(), source="encoder")
     assert SPEC.describe() == "3 heads of 6, of latents of 7"
     assert params(module(SPEC))["up"].shape == (7, 3, 9)
+
+
+def test_what_chooses_experts_is_held_in_float32_in_half_precision(tmp_path):
+    model = tj.from_config(
+        tj.DeepseekV3Config(**CONFIG), head="causal_lm", key=jax.random.key(0), dtype="bfloat16"
+    )
+    model.save_pretrained(tmp_path)
+    for one in (model, tj.from_pretrained(tmp_path, dtype="bfloat16")):
+        assert one.dtype == "bfloat16"
+        experts = params(one)["stack"]["blocks"]["1"]["experts"]
+        found = {name: experts[name].dtype.name for name in ("router", "correction", "up")}
+        assert found == {"router": "float32", "correction": "float32", "up": "bfloat16"}

@@ -23,6 +23,7 @@ from transformers_jax.nn.feedforward import FeedForward, FeedForwardSpec, Mlp, h
 from transformers_jax.nn.grouped_matmul import arrange, by_group
 from transformers_jax.nn.operation import OpResult
 from transformers_jax.nn.param import param
+from transformers_jax.nn.precision import precise
 from transformers_jax.nn.routers import Router, Routes, Softmax, routed
 from transformers_jax.shard import cutting, mesh_sizes
 from transformers_jax.spec import ZEROS, Initial, OpFlops, OpSpec
@@ -130,14 +131,16 @@ class Experts(FeedForward):
         sizes = {"embed": width, "mlp": experts.ffn.hidden, "experts": experts.count}
         sizes["scores"] = experts.count  # of the router, which every device has whole
         super().__init__(experts.ffn, sizes, initial, leading="experts ")
-        self.router = param("embed scores", sizes, initial.draw("router", sizes))
-        number = lambda learned: param("scores", sizes, ZEROS, learned=learned)
-        self.router_bias = number(True) if experts.router.bias else None
-        self.correction = number(False) if experts.router.corrected else None
+        # where a correction decides between near scores, both are of float32 (as in PyTorch)
+        corrected, draw = experts.router.corrected, initial.draw("router", sizes)
+        router = param("embed scores", sizes, draw)
+        self.router = precise(router) if corrected else router
+        self.router_bias = param("scores", sizes, ZEROS) if experts.router.bias else None
+        correction = param("scores", sizes, ZEROS, learned=False)
+        self.correction = precise(correction) if corrected else None
         shared = experts.shared
         self.shared = Mlp(shared.ffn, width, initial) if shared else None
         gated = shared is not None and shared.gated
-        draw = initial.draw("router", sizes)
         self.shared_gate = param("embed", sizes, draw) if gated else None
 
     def __call__(

@@ -20,6 +20,7 @@ from flax import nnx
 from flax.traverse_util import unflatten_dict
 
 from transformers_jax.arrays import Array, Float, Key, Params, is_traced
+from transformers_jax.nn.precision import held
 from transformers_jax.nn.product import mixed_einsum as mixed_einsum
 from transformers_jax.nn.product import product
 from transformers_jax.nn.sinusoidal import Sinusoids, grid_sinusoids
@@ -298,6 +299,7 @@ def draw(
     """The initial values of the parameter at `path` of an abstract module."""
     parameter = dict(_named(nnx.state(module)))[path]
     shape, layered = parameter.get_value().shape, parameter.axes[:1] == ("layers",)
+    dtype = held(parameter, dtype)
     if parameter.draw.kind == "constant" and (sharding is None or len(sharding.device_set) == 1):
         # a program for every shape would take longer to compile than all of them to fill
         return jax.device_put(np.full(shape, parameter.draw.scale, dtype), sharding)
