@@ -102,6 +102,67 @@ def test_settings_that_have_no_model_are_refused_with_a_way_out(config, changes,
     CONFIGS[config]().replace(**(changes | advice)).spec()
 
 
+SUMMARY = dict(
+    summary_activation=None,
+    summary_first_dropout=0.1,
+    summary_proj_to_labels=True,
+    summary_type="cls_index",
+    summary_use_proj=True,
+)
+TEXTS = {"text-generation": {"do_sample": True, "max_length": 50}}
+NAMED = dict(gradient_checkpointing=False, task_specific_params=TEXTS, use_cache=True)
+OF_GPT_J = dict(
+    **SUMMARY, **NAMED, n_ctx=2048, n_inner=None, scale_attn_weights=True, torch_dtype="float16"
+)
+RELEASED = {  # what files of the hub say beside what they all say
+    "bloom": dict(
+        attention_softmax_in_fp32=True,
+        bias_dropout_fusion=True,
+        masked_softmax_fusion=True,
+        n_embed=20,
+        n_inner=None,
+        offset_alibi=100,
+        pretraining_tp=4,
+        seq_length=2048,
+        skip_bias_add=True,
+        skip_bias_add_qkv=False,
+        slow_but_exact=False,
+        unk_token_id=0,
+    ),
+    "codegen": OF_GPT_J,
+    "falcon": dict(
+        apply_residual_connection_post_layernorm=False,
+        auto_map={"AutoConfig": "configuration_falcon.FalconConfig"},
+        ff_factor=4,
+        rope_scaling=None,
+        rope_theta=500042.0,
+        num_ln_in_parallel_attn=1,
+    ),
+    "gpt_neo": dict(**SUMMARY, **NAMED, attention_layers=["local", "global"]),
+    "gpt_neox": dict(
+        attention_probs_dropout_prob=0,
+        hidden_dropout_prob=0,
+        hidden_act="gelu_fast",
+        rotary_emb_base=10000,
+        rotary_pct=0.25,
+    ),
+    "gptj": dict(**OF_GPT_J, rotary=True, tokenizer_class="GPT2Tokenizer"),
+    "openai_gpt": dict(**SUMMARY, n_ctx=512, n_special=0, predict_special_tokens=True),
+    "phi": dict(partial_rotary_factor=0.5, rope_scaling=None, rope_theta=10000.0),
+    "xglm": dict(gradient_checkpointing=False, torch_dtype="float16"),
+}
+
+
+@pytest.mark.parametrize("family", RELEASED)
+def test_files_as_they_were_released_are_read(family):
+    own = CONFIGS[family]()
+    values = {name: x for name, x in own.to_dict().items() if name != "rope_parameters"}
+    config = tj.AutoConfig.from_pretrained({**values, **RELEASED[family]})
+    assert type(config) is type(own)
+    assert len(config.spec().blocks) == 2
+    assert tj.AutoConfig.from_pretrained(config.to_dict()) == config
+
+
 def test_candidates_are_read_at_the_tokens_that_a_call_names():
     config = CONFIGS["openai_gpt"]()
     model = tj.from_config(config, head="double_heads", key=jax.random.key(0), unroll=False)

@@ -22,6 +22,7 @@ class FalconConfig(RotaryDecoder):
 
     model_type = "falcon"
     FIXED = {"apply_residual_connection_post_layernorm": False}
+    UNUSED = frozenset({"ff_factor"})
     SPELLINGS = {"n_embed": "hidden_size"}
     INNER = "ffn_hidden_size activation"
     RATES = ("", "attention_dropout", "hidden_dropout")

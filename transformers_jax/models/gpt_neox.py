@@ -16,6 +16,7 @@ class GPTNeoXConfig(RotaryDecoder):
     parallel (`use_parallel_residual`), each behind a norm of its own."""
 
     model_type = "gpt_neox"
+    FIXED = {"attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
     EPS = "layer_norm_eps"
     RATES = ("hidden_dropout", "attention_dropout", "hidden_dropout")
     PREFIX = "gpt_neox."
