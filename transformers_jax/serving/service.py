@@ -200,14 +200,23 @@ class Service:
             )
             self._serving[ticket.slot] = ticket
         self.slots.read()
-        masks = {
-            slot: ticket.request.grammar.mask()
-            for slot, ticket in self._serving.items()
-            if ticket.request.grammar is not None and not self.slots.reading(slot)
-        }
+        masks = self._masks()
         top = any(ticket.request.top for ticket in self._serving.values())
         for slot, written in self.slots.step(masks, top).items():
             self._tell(slot, self._serving[slot], written)
+
+    def _masks(self) -> dict[int, Any]:
+        """The tokens that may come next, of the texts that have grammars. One that cannot go on
+        ends with its error; the others know nothing of it."""
+        masks = {}
+        for slot, ticket in list(self._serving.items()):
+            if ticket.request.grammar is not None and not self.slots.reading(slot):
+                try:
+                    masks[slot] = ticket.request.grammar.mask()
+                except ValueError as error:
+                    self._end(slot)
+                    ticket.tell(error)
+        return masks
 
     def _tell(self, slot: int, ticket: Ticket, written: Written) -> None:
         request = ticket.request
