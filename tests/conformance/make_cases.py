@@ -345,6 +345,18 @@ CHOSEN = {
     ),
     "opt-sequence": ("OPTForSequenceClassification", {**OPT, "num_labels": 3}),
     "paligemma": ("PaliGemmaForConditionalGeneration", {**PALIGEMMA, "image_token_index": 95}),
+    "paligemma-2": (
+        "PaliGemmaForConditionalGeneration",
+        {
+            **PALIGEMMA,
+            "text_config": {
+                **PALIGEMMA["text_config"],
+                "model_type": "gemma2",
+                "sliding_window": 5,
+            },
+            "image_token_index": 95,
+        },
+    ),
     "paligemma-base": ("PaliGemmaModel", {**PALIGEMMA, "image_token_index": 100}),
     "blip-2": (
         "Blip2ForConditionalGeneration",

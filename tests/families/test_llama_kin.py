@@ -94,8 +94,13 @@ def test_gemma_3_may_attend_to_both_sides_and_gemma_2_may_not():
         layer_types=[WINDOW, EVERY, EVERY],
     )
     assert masks(both) == [Near(2, 2), FULL, FULL]
-    with pytest.raises(ValueError, match="use_bidirectional_attention=True is not implemented"):
-        read("gemma2", use_bidirectional_attention=True)
+    gemma2 = read("gemma2", sliding_window=4, use_bidirectional_attention=True)
+    make = lambda **options: tj.from_config(gemma2, key=jax.random.key(0), **options)
+    with pytest.raises(ValueError, match=r"pass mask=tj\.OWN for those, or mask=tj\.FULL"):
+        make()
+    masks_of = lambda model: [block[0].op.mask for block in model.stack.spec.blocks]
+    assert masks_of(make(mask=tj.OWN)) == masks(read("gemma2", sliding_window=4))
+    assert masks_of(make(mask=tj.FULL)) == [FULL] * 3
 
 
 def test_logits_of_granite_are_not_divided_by_zero():

@@ -20,12 +20,11 @@ class Gemma2Config(Windowed, GemmaConfig):
     front of and behind each branch, windows by `layer_types`, scores of attention and logits of
     words that lie between two caps, and scores divided by the root of `query_pre_attn_scalar`.
 
-    `use_bidirectional_attention` is refused: the reference documents it, and its masks of this
-    family stay causal.
+    `use_bidirectional_attention` is of PaliGemma, whose masks are its own: by itself such a model
+    is refused, because the reference documents masks that it does not make.
     """
 
     model_type = "gemma2"
-    FIXED = {"use_bidirectional_attention": False}
     UNUSED = frozenset({"hidden_act", "cache_implementation"})
     ROWS = f"""
 embed_tokens.weight | embed.table
@@ -42,7 +41,7 @@ embed_tokens.weight | embed.table
     )
     EVERY_TOKEN: ClassVar[int] = 2  # in each so many layers
     hidden_act: ClassVar[str] = ""  # type: ignore[misc]
-    use_bidirectional_attention: ClassVar[bool | None] = None  # type: ignore[misc]
+    TWO_SIDED: ClassVar[bool] = False  # whether there are such masks
 
     hidden_size: int = 2304
     intermediate_size: int = 9216
@@ -59,6 +58,15 @@ embed_tokens.weight | embed.table
     @classmethod
     def modernise(cls, values):
         return super(GemmaConfig, cls).modernise(values)  # hidden_activation is a field
+
+    def build(self, head, execution, mask=None):
+        if mask is None and self.use_bidirectional_attention and not self.TWO_SIDED:
+            raise ValueError(
+                f"{type(self).__name__}: use_bidirectional_attention=True: the reference documents "
+                "that tokens attend to both sides, and its masks of this family stay causal; pass "
+                "mask=tj.OWN for those, or mask=tj.FULL"
+            )
+        return super().build(head, execution, mask)
 
     @property
     def usual_types(self):

@@ -27,7 +27,6 @@ class Gemma3TextConfig(Gemma2Config):
     """
 
     model_type = "gemma3_text"
-    FIXED = {}
     UNUSED = Gemma2Config.UNUSED | {"attn_logit_softcapping", "_sliding_window_pattern"}
     ROWS = Gemma2Config.ROWS + NORMS
     HEADS = {
@@ -36,12 +35,13 @@ class Gemma3TextConfig(Gemma2Config):
         "Gemma3TextForSequenceClassification": "sequence_classification",
     }
     EVERY_TOKEN: ClassVar[int] = 6
+    TWO_SIDED: ClassVar[bool] = True
     attn_logit_softcapping: ClassVar[float | None] = None  # type: ignore[misc]
 
     vocab_size: int = 262208
     max_position_embeddings: int = 131072
     final_logit_softcapping: float | None = None
-    use_bidirectional_attention: bool | None = False  # type: ignore[misc]
+    use_bidirectional_attention: bool | None = False
     rope_parameters: Frozen = Frozen(
         {kind: {"rope_type": "default", "rope_theta": base} for kind, base in BASES.items()}
     )

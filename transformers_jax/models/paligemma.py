@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers_jax.graph import CAUSAL, Where, with_own
+from transformers_jax.graph import CAUSAL, OWN, Where, with_own
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.shared.class_names import heads_of
 from transformers_jax.models.shared.image_text import ImageTextConfig, usual
+from transformers_jax.models.shared.layer_types import Windowed
 from transformers_jax.models.shared.weight_rows import layer
 from transformers_jax.nn.embed import Projection, prefix_types
 
@@ -31,7 +32,7 @@ GEMMA = dict(
     num_attention_heads=8,
     num_key_value_heads=1,
 )
-PREFIX = CAUSAL | (Where("prefix", of="query") & Where("prefix"))
+PREFIX = Where("prefix", of="query") & Where("prefix")
 """Image and prompt attend to one another, what follows to all before it (section 3.1)."""
 
 
@@ -74,4 +75,6 @@ class PaliGemmaConfig(ImageTextConfig):
         return super().embedder(embed).changed(tags=(*embed.spec.tags, prefix_types(every)))
 
     def build(self, head, execution, mask=None):
-        return super().build(head, execution, with_own(mask, PREFIX))
+        # PaliGemma 2 reads by Gemma 2, whose layers have windows
+        before = OWN if isinstance(self.text_config, Windowed) else CAUSAL
+        return super().build(head, execution, with_own(mask, before | PREFIX))
