@@ -187,6 +187,9 @@ def test_other_models_are_named():
         tj.score_continuations(encoder, [([5], [6])])
     with pytest.raises(ValueError, match=r"perplexity reads the text of a decoder"):
         tj.perplexity(loaded("t5"), [5, 6, 7])
+    recurrent = tj.from_pretrained(PLACES["gemma"].parent / "gru-bahdanau")
+    with pytest.raises(ValueError, match=r"embeddings that a call takes \(inputs_embeds\)"):
+        tj.attributions(recurrent, [5], [6])
     with pytest.raises(ValueError, match=r"context of pair 0 is empty: .*no source"):
         tj.score_continuations(loaded("t5"), [([], [6])])
 

@@ -18,6 +18,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Float, Int, Params, ordinary, wide
 from transformers_jax.models.base import Model
 from transformers_jax.models.output import Output
+from transformers_jax.models.wiring.network import Network
 from transformers_jax.nn.param import merge, split
 from transformers_jax.scoring.continuations import check_fits
 from transformers_jax.scoring.pairs import check_writes, pairs_of
@@ -56,17 +57,20 @@ def attributions(
     check_writes(model, "attributions")
     if of not in OF:
         raise ValueError(f"of={of!r}: expected {' or '.join(map(repr, OF))}")
+    if not isinstance(model, Network):
+        raise ValueError(
+            f"attributions are of embeddings that a call takes (inputs_embeds), which "
+            f"{model.config.model_type} has not"
+        )
     pair = pairs_of(model, [(context, continuation)], tokenizer, add_special_tokens)
     check_fits(model, pair)
     before, after = (side[None] for side in pair[0])
     if model.is_encoder_decoder:
-        network: Any = model
-        target = np.asarray(network.shift.shifted(before, jnp.asarray(after)))
-        names = network.wires[-1].source, network.wires[-1].name
-        read = {names[0]: before, names[1]: target}
+        assert model.shift is not None  # of a model that scores labels
+        target = np.asarray(model.shift.shifted(None, jnp.asarray(after)))
+        read = {str(model.wires[-1].source): before, model.wires[-1].name: target}
     else:
-        name = next(iter(model.towers))  # type: ignore[attr-defined]
-        read = {name: np.concatenate([before, after], 1)[:, :-1]}
+        read = {model.wires[-1].name: np.concatenate([before, after], 1)[:, :-1]}
     scores, found = _attribute(*split(model), read, after, of)
     fields: dict[str, Any] = {}
     for prefix, name in zip(("", "decoder_"), read):
