@@ -56,7 +56,7 @@ def test_scores_of_heads_are_weights_of_attention():
     scores = in_context.matching(model, rows=16)
     assert scores["prefix"].shape == scores["previous"].shape == (1, 4)
     # a head of an untrained model attends to all tokens alike
-    assert 0.02 < scores["previous"].mean() < 0.08
+    assert 0.05 < scores["previous"].mean() < 0.3
     assert scores["accuracy"] < 0.2
 
 

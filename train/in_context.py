@@ -143,12 +143,13 @@ def next_token(model: Any, batch: Any, key: Any) -> Any:
 
 
 def matching(model: tj.Model, rows: int = 128, seed: int = 1) -> dict[str, Any]:
-    """What the heads attend to, where a row repeats itself.
+    """What the heads attend to in rows that repeat themselves.
 
     Returns:
         prefix Float[L H]: the mean weight of the tokens behind earlier occurrences of the token
-        (the prefix-matching score of Olsson et al. 2022); previous Float[L H]: that of the token
-        before; accuracy: the share of tokens that are predicted.
+        (the prefix-matching score of Olsson et al. 2022), where a row repeats itself; previous
+        Float[L H]: that of the token before, where its text is new; accuracy: the share of tokens
+        that are predicted.
     """
     batch = repeats(seed, 0, rows)
     ids, periods = batch["input_ids"], batch["periods"]
@@ -159,16 +160,16 @@ def matching(model: tj.Model, rows: int = 128, seed: int = 1) -> dict[str, Any]:
     behind = (key > 0) & (back > 0) & (back % periods[:, None, None] == 0)  # [B T S]
     repeated = query[:, 0] >= periods[:, None]  # [B T]
 
-    def of_heads(keys: np.ndarray) -> np.ndarray:
-        """Float[L H]: the mean weight of these keys, over all tokens that stand there again."""
+    def of_heads(keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        """Float[L H]: the mean weight of these keys, over these queries."""
         weight = (weights * keys[:, None]).sum(-1)  # [L B H T]
-        return (weight * repeated[:, None]).sum((1, 3)) / repeated.sum()
+        return (weight * queries[:, None]).sum((1, 3)) / queries.sum()
 
     guess = np.asarray(out.logits).argmax(-1)[:, :-1]
     known = batch["labels"][:, 1:] != -100
     return {
-        "prefix": of_heads(behind),
-        "previous": of_heads(np.broadcast_to(back == 2, behind.shape)),
+        "prefix": of_heads(behind, repeated),
+        "previous": of_heads(np.broadcast_to(back == 2, behind.shape), (key > 0) & ~repeated),
         "accuracy": float((guess == ids[:, 1:])[known].mean()),
     }
 
