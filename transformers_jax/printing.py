@@ -37,6 +37,20 @@ def print_line(text: str, *, error: bool = False) -> None:
             print_line(f"standard output cannot be written ({why}); work goes on", error=True)
 
 
+def print_piece(text: str) -> None:
+    """Prints a piece of a text as it is written, without a new line; characters that the encoding
+    of standard output lacks are escaped.
+
+    Raises:
+        ValueError, BrokenPipeError: as `print_result`.
+    """
+    if sys.stdout is None:
+        return
+    known = text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
+    print(known.decode(sys.stdout.encoding or "utf-8"), end="")
+    print_result()
+
+
 def print_result(text: str = "") -> None:
     """Prints what a command was called for, and all that it printed before.
 

@@ -37,18 +37,6 @@ def run(*arguments, status=0, text="", **environment) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-@pytest.fixture
-def here(capsys, monkeypatch):
-    """stdout of a command in this process, where JAX is loaded already."""
-    monkeypatch.setattr(cli.models, "keep_compiled_programs", lambda: None)
-
-    def call(*arguments) -> str:
-        assert cli.run(list(map(str, arguments))) == 0
-        return capsys.readouterr().out
-
-    return call
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _clean_up():
     yield

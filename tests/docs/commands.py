@@ -123,6 +123,8 @@ def _write_model(folder: Path) -> None:
 
 def _models(folder: Path) -> None:
     make_run(folder / "runs/gpt")
+    prompts = [{"prompt": f"Note {n}: ", "id": n} for n in range(20)]
+    (folder / "prompts.jsonl").write_text("".join(f"{json.dumps(p)}\n" for p in prompts))
     for name in ("gpt2", "old-checkpoint", "runs/gpt/model"):
         _write_model(folder / name)
 

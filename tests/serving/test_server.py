@@ -146,7 +146,7 @@ def test_a_request_that_is_wrong_is_refused_by_its_field(options, said, client):
     [
         ([], "messages must be a list with at least one message"),
         ([{"role": "poet", "content": "a"}], r"messages\[0\].role must be one of"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], "this server reads"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "only texts are read"),
     ],
 )
 def test_a_conversation_that_is_wrong_is_refused(messages, said, client):

@@ -1,6 +1,7 @@
 """The console script: `transformers-jax COMMAND ...`.
 
-models.py    generate, convert, student;  inspecting.py  inspect
+generating.py  generate; its prompts.py (files of prompts) and chat.py (a conversation)
+models.py    convert, student;  inspecting.py  inspect
 pictures.py  classify, embed, zero-shot, caption
 runs.py      tokenize, export, runs, report, check-checkpoint, env
 media.py     transcribe
@@ -22,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers_jax import flags
-from transformers_jax.cli import inspecting, media, models, pictures, runs, serving
+from transformers_jax.cli import generating, inspecting, media, models, pictures, runs, serving
 from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, print_result, to_nowhere
 from transformers_jax.runs import evaluate, finetune, pretrain
@@ -30,7 +31,7 @@ from transformers_jax.spelling import nearest
 
 PROGRAM = "transformers-jax"
 COMMANDS = {
-    "generate": models.Generate,
+    "generate": generating.Generate,
     "serve": serving.Serve,
     "inspect": inspecting.Inspect,
     "convert": models.Convert,

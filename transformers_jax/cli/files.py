@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,13 @@ from transformers_jax.json_files import json_or_empty, json_text, parse_json
 from transformers_jax.printing import print_line
 from transformers_jax.publish import publish_json
 
-OF_READING = ("files", "out", "batch", "on_error")  # fields that the answers do not depend on
+OF_READING = (
+    "files",
+    "input",
+    "out",
+    "batch",
+    "on_error",
+)  # fields that the answers do not depend on
 Files = Annotated[Positional[tuple[str, ...]], arg(help="files, or directories of them")]
 
 
@@ -60,8 +66,21 @@ def naming(file: Any, error: ValueError) -> str:
     return text if str(file) in text else f"{file}: {text}"
 
 
-def already(out: Path, files: Sequence[Any]) -> int:
-    """How many of the files (or texts), from the first on, have a line in the output.
+def _file_of(line: Mapping[str, Any]) -> Any:
+    return line.get("file", line.get("text"))
+
+
+def already(
+    out: Path,
+    files: Sequence[Any],
+    of: Callable[[Mapping[str, Any]], Any] = _file_of,
+    what: str = "files",
+) -> int:
+    """How many of the files (or texts, or records), from the first on, have a line in the output.
+
+    Args:
+        of: what a line is of: the name of its file, or its record.
+        what: they are called.
 
     Raises:
         ValueError: it has lines of other files.
@@ -72,13 +91,14 @@ def already(out: Path, files: Sequence[Any]) -> int:
     text = out.read_text("utf-8").split("\n")[:done] if done else []
     read = [parse_json(line, f"{out}, line {n}") for n, line in enumerate(text, 1)]
     lines = [line if isinstance(line, Mapping) else {} for line in read]
-    named = [line.get("file", line.get("text")) for line in lines]
-    if named != [str(file) for file in files[: len(named)]]:
-        raise ValueError(f"{out} has lines of other files; choose another --out, or remove it")
+    named = [of(line) for line in lines]
+    name = lambda file: file if isinstance(file, Mapping) else str(file)
+    if named != [name(file) for file in files[: len(named)]]:
+        raise ValueError(f"{out} has lines of other {what}; choose another --out, or remove it")
     if done:
         failed = sum("error" in line for line in lines)
         more = f", {failed:,} of them with an error: remove {out} to read them again" * bool(failed)
-        print_line(f"{done:,} of {len(files):,} files are in {out} already{more}", error=True)
+        print_line(f"{done:,} of {len(files):,} {what} are in {out} already{more}", error=True)
     return done
 
 

@@ -38,8 +38,8 @@ def _message(number: int, message: Any) -> dict[str, Any]:
         ]
         if others:
             raise ValueError(
-                f'{name}.content has a part {others[0]!r:.60}; this server reads {{"type": "text", '
-                '"text": ...} alone'
+                f"{name}.content has a part {others[0]!r:.60}; only texts are read: "
+                '{"type": "text", "text": ...}'
             )
         content = "".join(str(part.get("text", "")) for part in content)
     if not isinstance(content, str):

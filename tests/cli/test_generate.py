@@ -1,0 +1,254 @@
+"""`transformers-jax generate`: streams, conversations and files of prompts."""
+
+import io
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import transformers_jax as tj
+from tests.cli.test_cli import ENVIRONMENT
+from transformers_jax import cli
+from transformers_jax.cli.chat import Chat
+from transformers_jax.generation.slots import Draw
+from transformers_jax.serving.service import Service
+
+FEW = ("--max-new-tokens", 6)
+
+
+@pytest.fixture
+def piped(monkeypatch, capsys):
+    """stdout and stderr of a conversation with the lines of a pipe."""
+    monkeypatch.setattr(cli.generating, "keep_compiled_programs", lambda: None)
+
+    def call(folder, text, *flags) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        assert cli.run(["generate", str(folder), "--chat", *map(str, flags)]) == 0
+        return capsys.readouterr()
+
+    return call
+
+
+def first_answer(model, tokenizer, *messages) -> str:
+    roles = ("user", "assistant") * len(messages)
+    turns = [{"role": role, "content": text} for role, text in zip(roles, messages)]
+    return tj.generate(model, messages=turns, tokenizer=tokenizer, max_new_tokens=6)[0]
+
+
+# ---------------------------------------------------------------- one prompt
+
+
+def test_a_stream_is_the_text_of_the_same_command(folder, here):
+    command = ["generate", folder, "--prompt", "abc", *FEW]
+    assert here(*command, "--stream") == here(*command)
+    drawn = [*command, "--do-sample", "--seed", 3]
+    assert here(*drawn, "--stream") == here(*drawn) != here(*command)
+    of_ids = ["generate", folder, "--ids", "66 67", *FEW]
+    assert here(*of_ids, "--stream") == here(*of_ids)
+
+
+def test_drafts_and_stop_strings_are_flags(folder, tokenizer, here):
+    command = ["generate", folder, "--prompt", "abcabc", "--max-new-tokens", 12, "--json"]
+    plain = here(*command)
+    assert here(*command, "--prompt-lookup-num-tokens", 3) == plain
+    assert here(*command, "--assistant-model", folder) == plain
+    stop = json.loads(plain)["text"][1]
+    stopped = json.loads(here(*command, "--stop-strings", stop))["text"]
+    assert stopped == json.loads(plain)["text"].split(stop)[0] + stop
+
+
+def test_what_generation_config_says_to_draw_is_drawn(folder, tmp_path, here):
+    shutil.copytree(folder, tmp_path / "m")
+    (tmp_path / "m/generation_config.json").write_text('{"do_sample": true, "top_k": 0}')
+    command = ["generate", tmp_path / "m", "--prompt", "abc", *FEW]
+    assert here(*command, "--seed", 1) == here(*command, "--seed", 1) != here(*command, "--greedy")
+    assert here(*command, "--greedy") == here("generate", folder, "--prompt", "abc", *FEW)
+
+
+def test_a_text_is_of_a_schema_or_a_grammar(folder, tmp_path, here, piped):
+    pytest.importorskip("llguidance")
+    schema, grammar = tmp_path / "schema.json", tmp_path / "yes.lark"
+    schema.write_text('{"enum": [12]}')
+    grammar.write_text('start: "yes"')
+    of = lambda *flags: here("generate", folder, "--prompt", "a", *FEW, *flags)
+    assert of("--json-schema", schema) == "a12\n"
+    assert of("--grammar", grammar, "--stream") == "ayes\n"
+    assert piped(folder, "a\n", *FEW, "--grammar", grammar).out == "yes\n"
+    with pytest.raises(ValueError, match="exclude each other"):
+        of("--grammar", grammar, "--json-schema", schema)
+    with pytest.raises(ValueError, match=r"yes.lark is not JSON"):
+        of("--json-schema", grammar)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--chat", "--prompt", "x"], "--chat and --prompt exclude"),
+        (["--prompt", "x", "--system", "y"], "--system goes with --chat, not with --prompt"),
+        (["--prompt", "x", "--out", "y"], "--out goes with --input"),
+        (["--input", "x.jsonl"], "--input needs --out"),
+        (["--chat", "--stream"], "--stream goes with --prompt or --ids, not with --chat"),
+        (["--prompt", "x", "--stream", "--num-beams", "2"], "num_beams=1"),
+        (["--prompt", "x", "--do-sample", "--greedy"], "exclude each other"),
+        (["--chat", "--num-beams", "2"], "do not have --num-beams"),
+        (["--chat", "--length-penalty", "2"], "do not have --length-penalty"),
+        (["--chat", "--length", "8", *map(str, FEW), "--max-new-tokens", "9"], "leaves no room"),
+        (["--input", "x.csv", "--out", "y"], "expected a .jsonl file"),
+    ],
+)
+def test_flags_without_effect_are_refused(flags, words, folder, here):
+    with pytest.raises(ValueError, match=words):
+        here("generate", folder, *flags)
+
+
+# ---------------------------------------------------------------- conversations
+
+
+def test_a_conversation_remembers(folder, model, tokenizer, piped):
+    once = first_answer(model, tokenizer, "hi")
+    twice = first_answer(model, tokenizer, "hi", once, "and")
+    out, err = piped(folder, "hi\n\nand\n/reset\nhi\n/quit\nnever\n", *FEW)
+    assert out == f"{once}\n{twice}\n{once}\n"
+    assert err.count("anew") == 1
+
+
+def test_commands_of_a_conversation(folder, model, tokenizer, piped):
+    system = {"role": "system", "content": "be"}
+    turns = [system, {"role": "user", "content": "hi"}]
+    told = tj.generate(model, messages=turns, tokenizer=tokenizer, max_new_tokens=6)[0]
+    out, err = piped(folder, "/system be\nhi\n/help\n/rest\n//x\n", *FEW)
+    assert out.startswith(f"{told}\n")
+    assert "/system  TEXT" in err
+    assert "did you mean '/reset'" in err
+    assert piped(folder, "hi\n", "--system", "be", *FEW)[0] == f"{told}\n"
+
+
+def test_a_seed_draws_the_same_conversation(folder, piped):
+    drawn = lambda seed: piped(folder, "a\nb\n", "--do-sample", "--seed", seed, *FEW)[0]
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_the_oldest_turns_are_left_out_and_this_is_said(folder, model, tokenizer, piped):
+    long = "x" * 40
+    out, err = piped(folder, f"{long}\nhi\n{long * 3}\nhi\n", "--length", 64, *FEW)
+    alone = first_answer(model, tokenizer, "hi")
+    assert out.split("\n", 1)[1].startswith(alone)
+    assert "left out of the oldest turns: 1" in err
+    assert "the message has 1" in err  # that of 120 letters is not answered, and not kept
+
+
+def test_only_what_is_new_is_read(model, tokenizer):
+    with Service(model, tokenizer, 1, 160) as service:
+        chat = Chat(service, Draw(), 6)
+        chat.obey("a question")
+        assert chat.reused == 0
+        chat.obey("another")
+        assert chat.reused >= len(tokenizer.encode("<user>a question<assistant>")) - 1
+
+
+def test_a_model_without_a_template_says_what_to_do(folder, tmp_path, piped):
+    shutil.copytree(folder, tmp_path / "m")
+    config = json.loads((tmp_path / "m/tokenizer_config.json").read_text())
+    (tmp_path / "template").write_text(config.pop("chat_template"))
+    (tmp_path / "m/tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="--chat-template FILE, or continue a text with --prompt"):
+        piped(tmp_path / "m", "hi\n")
+    given = piped(tmp_path / "m", "hi\n", "--chat-template", tmp_path / "template", *FEW)
+    assert given == piped(folder, "hi\n", *FEW)
+
+
+def test_ctrl_c_ends_an_answer_and_ctrl_d_the_conversation(folder):
+    """In a terminal of its own."""
+    main, side = pty.openpty()
+    command = [sys.executable, "-m", "transformers_jax", "generate", str(folder), "--chat"]
+    process = subprocess.Popen(
+        [*command, "--greedy"], stdin=side, stdout=side, stderr=side, env=ENVIRONMENT,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(side)
+    seen, until = b"", time.monotonic() + 200
+
+    def wait(*words: bytes) -> None:
+        nonlocal seen
+        while not any(word in seen for word in words):
+            assert time.monotonic() < until, seen
+            if select.select([main], [], [], 1)[0]:
+                seen += os.read(main, 1000)
+        seen = b""
+
+    try:
+        wait(b"> ")
+        os.write(main, b"hi\n")
+        wait(b"hi\r\n")
+        process.send_signal(signal.SIGINT)
+        wait(b"(interrupted)", b"(cut")
+        process.send_signal(signal.SIGINT)
+        wait(b"Ctrl-D or /quit ends")
+        os.write(main, b"\x04")
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory):
+    file = tmp_path_factory.mktemp("prompts") / "prompts.jsonl"
+    records = [{"prompt": "ab" * (n % 4 + 1), "id": n} for n in range(4)]
+    records.insert(2, {"messages": [{"role": "user", "content": "é"}]})
+    file.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    return file
+
+
+@pytest.mark.parametrize("flags", [(), ("--do-sample",)])
+def test_a_file_is_answered_in_order_and_goes_on(flags, folder, prompts, tmp_path, here, tokenizer):
+    out = tmp_path / "out.jsonl"
+    command = ["generate", folder, "--input", prompts, "--out", out, "--batch", 2, *FEW, *flags]
+    here(*command)
+    whole = out.read_bytes()
+    lines = [json.loads(line) for line in whole.splitlines()]
+    records = [json.loads(line) for line in prompts.read_text().splitlines()]
+    assert [{n: v for n, v in line.items() if n != "text"} for line in lines] == records
+    if not flags:
+        alone = json.loads(here("generate", folder, "--prompt", "abab", *FEW, "--json"))
+        assert lines[1]["text"] == alone["text"]
+    for size in (len(whole) // 2, whole.find(b"\n") + 1, len(whole)):  # killed there
+        out.write_bytes(whole[:size])
+        here(*command)
+        assert out.read_bytes() == whole
+    with pytest.raises(ValueError, match="made with other batch"):
+        here(*command, "--batch", 3)
+    other = tmp_path / "other.txt"
+    other.write_text("xyz\n")
+    with pytest.raises(ValueError, match="has lines of other records"):
+        here("generate", folder, "--input", other, "--out", out, "--batch", 2, *FEW, *flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"prompt": "a"}\n{"promt": "b"}\n', r'line 2: expected \{"prompt"'),
+        ('{"prompt": "a"}\n\n{"prompt": 3}\n', 'line 3: "prompt" must be a text'),
+        ('{"prompt": "a", "text": "b"}\n', 'line 1 has the key "text"'),
+        ('{"prompt": "a"\n', "line 1 is not JSON"),
+        ('{"prompt": "a"}\n{"messages": [{"role": "me"}]}\n', r"line 2: messages\[0\].role"),
+        ('{"prompt": "a"}\n{"prompt": "' + "long" * 50 + '"}\n', "line 2: .*160"),
+        ("\n", "has no prompt"),
+    ],
+)
+def test_errors_name_the_file_and_the_line(text, words, folder, tmp_path, here):
+    file = tmp_path / "p.jsonl"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"p.jsonl.*{words}"):
+        here("generate", folder, "--input", file, "--out", tmp_path / "out.jsonl", *FEW)
