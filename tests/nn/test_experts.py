@@ -280,7 +280,7 @@ of["sigmoid"] = ExpertsSpec(8, 2, ffn, Sigmoid(groups=4, kept=2, normalise=True)
 x = jax.random.normal(jax.random.key(1), (8, 13, 6))
 mesh = shard.make_mesh(shape := {"experts": 2, "fsdp": 2, "tensor": 2})
 
-for experts in of.values():
+for experts in [of[name] for name in CHOSEN]:
     module = initialise(Experts(experts, 6, spec.Initial(0.5)), jax.random.key(0))
     values = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(3), x.shape),
                           params(module))
@@ -304,5 +304,9 @@ print("agrees")
 """
 
 
-def test_eight_devices_serve_what_one_serves(on_eight_devices):
-    assert on_eight_devices(MESHES).stdout == "agrees\n"
+@pytest.mark.parametrize(
+    "chosen", [["sigmoid"], pytest.param(["softmax", "of top"], marks=pytest.mark.slow)]
+)
+def test_eight_devices_serve_what_one_serves(on_eight_devices, chosen):
+    program = MESHES.replace("CHOSEN", repr(chosen))
+    assert on_eight_devices(program).stdout == "agrees\n"
