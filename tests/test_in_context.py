@@ -60,6 +60,7 @@ def test_scores_of_heads_are_weights_of_attention():
     assert scores["accuracy"] < 0.2
 
 
+@pytest.mark.slow
 def test_a_few_steps_make_the_loss_smaller():
     _, losses = in_context.train(
         in_context.repeating(1), in_context.next_token, in_context.repeats, steps=30, rows=16,
