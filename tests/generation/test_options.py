@@ -86,10 +86,10 @@ def test_an_unknown_option_is_refused_with_the_nearest_name():
 
 
 def test_an_unsupported_option_is_refused_wherever_it_is_set():
-    for arguments, file in [({"penalty_alpha": 0.9}, {}), ({}, {"penalty_alpha": 0.9})]:
-        with pytest.raises(ValueError, match=r"penalty_alpha=0.9.*penalty_alpha=None"):
+    for arguments, file in [({"low_memory": True}, {}), ({}, {"low_memory": True})]:
+        with pytest.raises(ValueError, match=r"low_memory=True.*low_memory=None"):
             resolve(arguments, None, file, CONFIG)
-    assert resolve({"penalty_alpha": None}, None, {"penalty_alpha": 0.9}, CONFIG) == Options(
+    assert resolve({"low_memory": None}, None, {"low_memory": True}, CONFIG) == Options(
         eos_token_id=(3,), pad_token_id=3, bos_token_id=1, top_k=None
     )
 
@@ -117,6 +117,25 @@ def test_an_unsupported_option_is_refused_wherever_it_is_set():
         ({"early_stopping": "soon"}, "early_stopping must be"),
         ({"num_return_sequences": 2}, "do_sample=True"),
         ({"num_return_sequences": 4, "num_beams": 3}, "at most num_beams"),
+        ({"num_beams": 3, "num_beam_groups": 2, "diversity_penalty": 1.0}, "pass num_beams=4"),
+        ({"num_beams": 4, "num_beam_groups": 2}, "diversity_penalty=1.0"),
+        ({"num_beams": 4, "diversity_penalty": 1.0}, "pass num_beam_groups=2"),
+        ({"penalty_alpha": 0.6}, "pass top_k=4"),
+        ({"penalty_alpha": 0.6, "top_k": 0}, "pass top_k=4"),
+        ({"penalty_alpha": 0.6, "top_k": 8}, "pass top_k=7 or less"),
+        ({"penalty_alpha": 1.6}, r"penalty_alpha must be in \[0, 1\]"),
+        ({"penalty_alpha": 0.6, "top_k": 4, "num_beams": 2}, "pass num_beams=None"),
+        ({"penalty_alpha": 0.6, "top_k": 4, "guidance_scale": 2.0}, "pass guidance_scale=None"),
+        ({"best_of": 4, "num_beams": 2}, "pass best_of=None, or num_beams=1"),
+        ({"best_of": 4}, "pass do_sample=True"),
+        ({"best_of": 2, "do_sample": True, "num_return_sequences": 3}, "pass best_of=3"),
+        ({"best_of": 2, "do_sample": True, "prompt_lookup_num_tokens": 3}, "pass best_of=None"),
+        ({"num_beam_groups": 0}, "num_beam_groups must be >= 1"),
+        ({"num_beams": 2, "diversity_penalty": -1.0}, "diversity_penalty must be >= 0"),
+        (
+            {"num_beams": 2, "num_beam_groups": 2, "diversity_penalty": 1.0, "do_sample": True},
+            "pass do_sample=False",
+        ),
         ({"bad_words_ids": [[]]}, "bad_words_ids"),
         ({"do_sample": True}, "key=jax.random.key"),
         ({"num_beams": "three"}, "num_beams must be a whole number, got 'three'"),

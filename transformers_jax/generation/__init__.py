@@ -17,6 +17,8 @@ detection.py   whether a text is marked
 sampling.py    the draw
 search.py      prefill and the loop: greedy and sampling
 beam.py        beam search
+contrastive.py contrastive search
+strategies.py  the strategies of search, and which one options ask for
 rows.py        texts that grow by numbers of tokens of their own
 assistance.py  where drafts come from
 assisted.py    assisted (speculative) decoding
@@ -38,7 +40,6 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Int, Key, Params, is_traced, ordinary
 from transformers_jax.generation.assistance import Assistance
 from transformers_jax.generation.assisted import assisted_search
-from transformers_jax.generation.beam import beam_search
 from transformers_jax.generation.grammar import Grammar, Regex
 from transformers_jax.generation.inputs import Request
 from transformers_jax.generation.job import Job, Result
@@ -46,7 +47,7 @@ from transformers_jax.generation.options import Options
 from transformers_jax.generation.prepare import prepare
 from transformers_jax.generation.processors.grammar import Run, completion
 from transformers_jax.generation.processors.record import infinite
-from transformers_jax.generation.search import search
+from transformers_jax.generation.strategies import strategy_of
 from transformers_jax.generation.stream import streamed
 from transformers_jax.generation.texts import written
 from transformers_jax.models.base import Model
@@ -174,10 +175,10 @@ def generate(
         streamer: is given the tokens of one text as they are written (`tj.TextStreamer`);
             `tj.stream` is the same as an iterator.
         key: a `jax.random.key`, needed if and only if `do_sample`; same key, same text.
-        return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (beams)
-            and, with `output_scores`, `scores`: one array of processed scores a step; with
-            `output_log_probs`, `token_log_probs`: of each new token among the processed scores, as
-            they are before a temperature divides them. Where tokens are drafted, `accepted_tokens`
+        return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (of
+            beams, and of the best of samples) and, with `output_scores`, `scores`: one array of
+            processed scores a step; with `output_log_probs`, `token_log_probs`: of each new token
+            among the processed scores, as they are before a temperature divides them. Where tokens are drafted, `accepted_tokens`
             and `drafted_tokens` count them for each row; of texts and messages, `texts`. Where
             there is a grammar, `complete` says which rows are texts of it.
         fixed_width: return prompt + max_new_tokens columns always, e.g. inside `jax.jit`;
@@ -257,7 +258,7 @@ def _run(
         other = None if other_params is None else merge(other_definition, other_params)
         drafter = assistance.drafter(whole, other, job)
         return assisted_search(model, job, drafter, assistance.size)
-    return (beam_search if job.options.num_beams > 1 else search)(model, job)
+    return strategy_of(job.options).search(model, job)
 
 
 def _finish(result: Result, request: Request, run: Run | None, fixed_width: bool) -> Output:

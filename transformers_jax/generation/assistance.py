@@ -65,6 +65,12 @@ def assistance_of(model: Model, options: Options, assistant: Any) -> Assistance 
             f"{names[0]} drafts for one text a row, and num_beams is {options.num_beams}; pass "
             f"num_beams=1, or leave {names[0]} out"
         )
+    searches = {"penalty_alpha": options.penalty_alpha, "best_of": options.best_of}
+    for name, value in ((name, value) for name, value in searches.items() if value):
+        raise ValueError(
+            f"{names[0]} drafts for greedy search and sampling, and {name} is {value}; pass "
+            f"{name}=None, or leave {names[0]} out"
+        )
     if options.guidance_scale != 1:
         raise ValueError(
             f"{names[0]} drafts for one prompt a row, and guidance_scale={options.guidance_scale} "

@@ -5,10 +5,15 @@ beam by every token and looks at the best 2 x num_beams of them: that many, beca
 at once. Those that end become hypotheses if they are among the best num_beams; the best of the
 others run on. The score of a hypothesis is (sum of log-probabilities) / length ** length_penalty,
 where the length counts generated tokens, the end included.
+
+Groups of beams (Vijayakumar et al. 2016, algorithm 1) are searches of their own, one after the
+other in every step: a token that an earlier group has just written is less likely.
 """
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +22,7 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation import sampling
 from transformers_jax.generation.job import Job, Result
+from transformers_jax.generation.processors.diversity import with_used
 from transformers_jax.generation.search import (
     Scores,
     advance,
@@ -43,13 +49,19 @@ class _Hypotheses(NamedTuple):
     real: Bool[Array, "B N"]
 
 
-class _State(NamedTuple):
+class _Beams(NamedTuple):
+    """The beams of B prompts, or of B groups."""
+
     text: Text  # the running beams: rows (b n)
     score: Float[Array, "B N"]
-    parent: Int[Array, " R"]  # the row that each running beam continues: where its cache is
+    parent: Int[Array, "B N"]  # which of the N beams each running one continues
     finished: _Hypotheses
     open: Bool[Array, " B"]  # a running beam may still become better than the worst hypothesis
     going: Bool[Array, ""]
+
+
+class _State(NamedTuple):
+    beams: _Beams
     cache: Any
     scores: Float[Array, "width R V"] | None
 
@@ -60,60 +72,126 @@ def beam_search(model: Any, job: Job) -> Result:
     job = job.begun()
 
     def choose(state: _State, logits: Scores, cache: Any) -> _State:
-        chance = processed(job, state.text, jax.tree.map(jax.nn.log_softmax, logits))
-        scores = record(state.scores, chance, state.text.new)
-        return _step(state._replace(cache=cache, scores=scores), chance, job)
+        chances = jax.tree.map(jax.nn.log_softmax, logits)
+        beams, chance = _step_groups(state.beams, chances, job)
+        scores = record(state.scores, chance, state.beams.text.new)
+        return _State(beams, cache, scores)
 
     def step(state: _State) -> _State:
-        return choose(state, *advance(model, state.text, state.cache.reorder(state.parent)))
+        return choose(state, *advance(model, state.beams.text, _follow(state)))
 
     first, cache = prefill(model, job, job.options.num_beams)
-    state = _beginning(model, job, cache)
+    beams = _beginning(job)
+    state = _State(beams, cache, score_buffer(model, job, beams.text, cache))
     state = state if first is None else choose(state, first, cache)
-    state = loop(model, lambda state: state.going, step, state)
-    best = jax.tree.map(lambda x: x[:, : job.options.num_return_sequences], state.finished)
+    state = loop(model, lambda state: state.beams.going, step, state)
+    best = _best(state.beams.finished, job)
     ids = best.ids.reshape(-1, job.width)
     return Result(ids, best.length.max(), best.score.reshape(-1), state.scores)
 
 
-def _beginning(model: Any, job: Job, cache: Any) -> _State:
-    """All beams of a row hold the prompt; only the first counts, or all would be the same."""
-    batch, beams = job.prompt.ids.shape[0], job.options.num_beams
-    text = job.begin_text(beams)
+def _beginning(job: Job) -> _Beams:
+    """All beams of a row (or group) hold the prompt; only the first counts, or all would be the
+    same."""
+    options, groups = job.options, job.options.num_beam_groups
+    batch, beams = job.prompt.ids.shape[0] * groups, options.num_beams // groups
+    text = job.begin_text(options.num_beams)
     nothing = _Hypotheses(
         ids=text.ids.reshape(batch, beams, -1),
         score=jnp.full((batch, beams), -jnp.inf),
         length=jnp.zeros((batch, beams), jnp.int32),
         real=jnp.zeros((batch, beams), bool),
     )
-    return _State(
+    begun = job.prompt.start < job.prompt.ids.shape[1]  # a row without text stays empty
+    return _Beams(
         text=text,
         score=jnp.broadcast_to(jnp.where(jnp.arange(beams) == 0, 0.0, NEVER), (batch, beams)),
-        parent=jnp.arange(batch * beams),
+        parent=jnp.broadcast_to(jnp.arange(beams), (batch, beams)),
         finished=nothing,
-        open=job.prompt.start < job.prompt.ids.shape[1],  # a row without text stays empty
+        open=jnp.repeat(begun, groups),
         going=jnp.bool_(True),
-        cache=cache,
-        scores=score_buffer(model, job, text, cache),
     )
 
 
-def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
+def _follow(state: _State) -> Any:
+    """The cache of the running beams, moved with them. (`lax.cond` around it, for where each beam
+    continues itself, copies more than it saves.)"""
+    parent = state.beams.parent
+    batch, beams = parent.shape
+    rows = (jnp.arange(batch)[:, None] * beams + parent).reshape(-1)
+    return state.cache.reorder(rows)
+
+
+def _best(finished: _Hypotheses, job: Job) -> _Hypotheses:
+    """The best hypotheses of each prompt, of all of its groups."""
+    batch, count = job.prompt.ids.shape[0], job.options.num_return_sequences
+    whole = jax.tree.map(lambda x: x.reshape(batch, -1, *x.shape[2:]), finished)
+    if job.options.num_beam_groups > 1:
+        return _first(whole, count)
+    return jax.tree.map(lambda x: x[:, :count], whole)
+
+
+def _step_groups(beams: _Beams, chances: Scores, job: Job) -> tuple[_Beams, Float[Array, "R V"]]:
+    """The beams with one token more, and their log-probabilities after all processors."""
+    groups, batch = job.options.num_beam_groups, job.prompt.ids.shape[0]
+    if groups == 1:
+        chance = processed(job, beams.text, chances)
+        return _step(beams, chance, job), chance
+    text = beams.text
+    whole = chances, text.ids, text.start, text.tags, beams.score, beams.finished, beams.open
+    apart = lambda x: jnp.moveaxis(x.reshape(batch, groups, -1, *x.shape[1:]), 1, 0)
+    whole = jax.tree.map(apart, whole)
+    written: list[Array] = []  # by the groups before, a row each prompt
+    made = []
+    for group in range(groups):
+        flat = functools.partial(_flat, group)
+        chance, ids, start, tags, score, finished, still_open = jax.tree.map(flat, whole)
+        rows = text._replace(ids=ids, start=start, tags=tags)
+        vocabulary = jax.tree.leaves(chance)[0].shape[-1]
+        tokens = jnp.concatenate(written, axis=1) if written else None
+        processors = with_used(job.processors, tokens, vocabulary)
+        chance = processed(replace(job, processors=processors), rows, chance)
+        begun = _Beams(rows, score, score.astype(jnp.int32), finished, still_open, beams.going)
+        one = _step(begun, chance, job)
+        last = one.text.last(1)[0].reshape(batch, -1)
+        written.append(jnp.where(still_open[:, None], last, job.pad))  # once ended: padding
+        made.append(
+            (one.text.ids, one.score, one.parent, one.finished, one.open, one.going, chance)
+        )
+    *fields, going, chance = zip(*made)
+    joined = [jax.tree.map(functools.partial(_joined, batch), *each) for each in (*fields, chance)]
+    ids, score, parent, finished, still_open, chance = joined
+    text = text._replace(ids=ids, end=text.end + 1)
+    return _Beams(text, score, parent, finished, still_open, jnp.stack(going).any()), chance
+
+
+def _flat(group: int, x: Array) -> Array:
+    """The rows of a group, of x[group, prompt, beam]."""
+    return x[group].reshape(-1, *x.shape[3:])
+
+
+def _joined(batch: int, *groups: Array) -> Array:
+    """The rows of all groups, (prompt, group, beam)."""
+    apart = [x.reshape(batch, -1, *x.shape[1:]) for x in groups]
+    return jnp.stack(apart, axis=1).reshape(-1, *groups[0].shape[1:])
+
+
+def _step(state: _Beams, chance: Float[Array, "R V"], job: Job) -> _Beams:
     """Extends the running beams by one token; `chance` is the log-probability of each."""
     options = job.options
     (batch, beams), vocab = state.score.shape, chance.shape[1]
     total = (chance.reshape(batch, beams, vocab) + state.score[..., None]).reshape(batch, -1)
     length = state.text.new + 1  # in generated tokens, this one included
-    score, index = _candidates(total, job, state.text.new)
+    score, index = _candidates(total, beams, job, state.text.new)
     still_open = state.open & ~jnp.isnan(score).all(axis=1)  # NaN: some id is out of range
     parent, token = index // vocab, (index % vocab).astype(state.text.ids.dtype)
 
     ids = _pick(state.text.ids.reshape(batch, beams, -1), parent)  # (B, candidates, W)
     ids = jax.lax.dynamic_update_slice_in_dim(ids, token[..., None], state.text.end, axis=2)
-    stops = _stops(ids, state.text, job) | (length >= job.limit)
+    ends = _stops(ids, state.text, job)
+    stops = ends | (length >= job.limit)
 
     running, best = jax.lax.top_k(jnp.where(stops, score + NEVER, score), beams)
-    rows = jnp.arange(batch)[:, None] * beams + _pick(parent, best)
     text = state.text._replace(
         ids=_pick(ids, best).reshape(batch * beams, -1), end=state.text.end + 1
     )
@@ -123,6 +201,9 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
     accepted = stops & among_best & still_open[:, None]
     if options.early_stopping is True:
         accepted &= ~state.finished.real.all(axis=1, keepdims=True)
+        if options.num_beam_groups > 1:  # a group that is full takes none that is cut off
+            count = (accepted & ends).sum(axis=1) + state.finished.real.sum(axis=1)
+            accepted &= ends | (count < beams)[:, None]
     fresh = _Hypotheses(
         ids,
         jnp.where(accepted, normalised, -jnp.inf),
@@ -131,13 +212,15 @@ def _step(state: _State, chance: Float[Array, "R V"], job: Job) -> _State:
     )
     finished = _best_of(state.finished, fresh, beams)
 
-    still_open &= _may_improve(running[:, 0], finished, length, job)
+    # of groups, transformers compares the best candidate, though it may have ended
+    leading = score[:, 0] if options.num_beam_groups > 1 else running[:, 0]
+    runs = running[:, 0] > NEVER / 2  # where all have ended, none does
+    still_open &= runs & _may_improve(leading, finished, length, job)
     going = still_open.any() & ~stops.all()
     if options.early_stopping is True:
+        still_open &= ~finished.real.all(axis=1)
         going &= ~finished.real.all()
-    return _State(
-        text, running, rows.reshape(-1), finished, still_open, going, state.cache, state.scores
-    )
+    return _Beams(text, running, _pick(parent, best), finished, still_open, going)
 
 
 def _stops(ids: Int[Array, "B C W"], text: Text, job: Job) -> Bool[Array, "B C"]:
@@ -149,10 +232,10 @@ def _stops(ids: Int[Array, "B C W"], text: Text, job: Job) -> Bool[Array, "B C"]
 
 
 def _candidates(
-    total: Float[Array, "B N*V"], job: Job, step: Int[Array, ""]
+    total: Float[Array, "B N*V"], beams: int, job: Job, step: Int[Array, ""]
 ) -> tuple[Float[Array, "B C"], Int[Array, "B C"]]:
-    """The continuations to look at, best first (or drawn): so many that num_beams run on."""
-    count = max(2, 1 + len(job.options.eos_token_id)) * job.options.num_beams
+    """The continuations to look at, best first (or drawn): so many that all beams run on."""
+    count = max(2, 1 + len(job.options.eos_token_id)) * beams
     count = min(count, total.shape[1])
     if job.options.do_sample:
         return sampling.draw_without_replacement(job.step_key(step), total, count)
@@ -161,8 +244,13 @@ def _candidates(
 
 def _best_of(old: _Hypotheses, new: _Hypotheses, count: int) -> _Hypotheses:
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), old, new)
-    best = jax.lax.top_k(both.score, count)[1]
-    return jax.tree.map(lambda x: _pick(x, best), both)
+    return _first(both, count)
+
+
+def _first(hypotheses: _Hypotheses, count: int) -> _Hypotheses:
+    """The best `count` of each row, best first."""
+    best = jax.lax.top_k(hypotheses.score, count)[1]
+    return jax.tree.map(lambda x: _pick(x, best), hypotheses)
 
 
 def _may_improve(
@@ -178,7 +266,7 @@ def _may_improve(
         length = jnp.where(penalty > 0, job.limit, length)
     attainable = best_running / length.astype(jnp.float32) ** penalty
     worst = jnp.where(finished.real.all(axis=1), finished.score.min(axis=1), -jnp.inf)
-    return (best_running > NEVER / 2) & (attainable > worst)  # where all have ended, none runs on
+    return attainable > worst
 
 
 def _pick(x: Array, index: Int[Array, "B C"]) -> Array:

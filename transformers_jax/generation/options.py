@@ -20,7 +20,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers_jax.arrays import is_traced
-from transformers_jax.generation.ranges import TOKENS, check_strings, check_tokens, check_values
+from transformers_jax.generation.ranges import (
+    TOKENS,
+    check_candidates,
+    check_strings,
+    check_tokens,
+    check_values,
+)
 from transformers_jax.generation.watermarks import Marking, marking
 
 log = logging.getLogger(__name__)
@@ -50,9 +56,13 @@ class Options:
     eta_cutoff: float = 0.0
 
     num_beams: int = 1
+    num_beam_groups: int = 1  # diverse beams
+    diversity_penalty: float = 0.0  # of a token that earlier groups have just written
     length_penalty: float = 1.0  # score = sum of log-probabilities / length ** length_penalty
     early_stopping: bool | str = False  # True, False or "never"
     num_return_sequences: int = 1
+    penalty_alpha: float = 0.0  # contrastive search, among the top_k best tokens
+    best_of: int | None = None  # so many samples, of which the best are returned
 
     guidance_scale: float = 1.0  # away from the scores after negative_prompt_ids
     sequence_bias: tuple[tuple[tuple[int, ...], float], ...] = ()
@@ -101,8 +111,15 @@ NAMES = tuple(DEFAULTS)
 FROM_CONFIG = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id")
 FORCED = ("forced_bos_token_id", "forced_eos_token_id")  # of a config without generation settings
 OF_SEARCH = (
-    *("do_sample", "num_beams", "num_return_sequences", "early_stopping"),
-    *("eos_token_id", "pad_token_id", "cache_implementation", "prefill_chunk_size"),
+    *("do_sample", "num_beams", "num_beam_groups", "num_return_sequences", "early_stopping"),
+    *(
+        "penalty_alpha",
+        "best_of",
+        "eos_token_id",
+        "pad_token_id",
+        "cache_implementation",
+        "prefill_chunk_size",
+    ),
 )
 ONLY_SAMPLED = (
     *("temperature", "top_k", "top_p", "top_h"),
@@ -111,8 +128,6 @@ ONLY_SAMPLED = (
 # Options of transformers that change what is generated and that we do not have, by the value that
 # means "off", as None does. Any other value raises, wherever it was set.
 UNSUPPORTED: dict[str, Any] = {
-    **dict.fromkeys(("diversity_penalty", "penalty_alpha"), 0),
-    "num_beam_groups": 1,
     **dict.fromkeys(("token_healing", "low_memory"), False),
     **dict.fromkeys(("constraints", "force_words_ids", "dola_layers"), None),
 }
@@ -157,20 +172,26 @@ def resolve(
     if (options.pad_token_id or 0) < 0:  # some configs write -1 for none
         options = replace(options, pad_token_id=None)
     check_tokens(options, vocabulary)
+    if options.penalty_alpha:
+        check_candidates(options, "top_k" in values, vocabulary)
     if options.pad_token_id is None and options.eos_token_id:
         options = replace(options, pad_token_id=options.eos_token_id[0])
     if not options.do_sample:
         passed = {n: explicit[n] for n in ONLY_SAMPLED if explicit.get(n) not in (None, 1.0)}
+        if options.penalty_alpha:
+            passed.pop("top_k", None)
         if ignored := [name for name in passed if passed[name] != DEFAULTS[name]]:
             log.warning("%s: without effect unless do_sample=True", ", ".join(ignored))
-        options = replace(options, **{**{n: DEFAULTS[n] for n in ONLY_SAMPLED}, "top_k": None})
+        top_k = options.top_k if options.penalty_alpha else None
+        options = replace(options, **{**{n: DEFAULTS[n] for n in ONLY_SAMPLED}, "top_k": top_k})
     return options
 
 
 def of_search(options: Options) -> Options:
     """The options that choose the compiled loop. The others are processors and criteria, or numbers
     that the loop is passed: another temperature needs no other program."""
-    return Options(**{name: getattr(options, name) for name in OF_SEARCH})
+    names = (*OF_SEARCH, "top_k") if options.penalty_alpha else OF_SEARCH
+    return Options(**{name: getattr(options, name) for name in names})
 
 
 def as_mapping(generation_config: Any) -> dict[str, Any]:

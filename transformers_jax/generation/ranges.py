@@ -154,6 +154,10 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("min_new_tokens", _is_count, ">= 0"),
     ("min_length", _is_count, ">= 0"),
     ("num_beams", lambda value: value >= 1, ">= 1"),
+    ("num_beam_groups", lambda value: value >= 1, ">= 1"),
+    ("diversity_penalty", lambda value: value >= 0, ">= 0 (0: off)"),
+    ("penalty_alpha", lambda value: 0 <= value <= 1, "in [0, 1] (0: off)"),
+    ("best_of", _is_some, ">= 1"),
     ("num_return_sequences", lambda value: value >= 1, ">= 1"),
     ("temperature", lambda value: value > 0, "> 0"),
     ("temperature", _is_scale, SCALE_RANGE + LIKELIEST),
@@ -203,9 +207,86 @@ def check_values(options: Any) -> None:
             "exponential_decay_length_penalty makes the end of a text likelier, but there is no "
             "eos_token_id; pass it, or exponential_decay_length_penalty=None"
         )
+    _check_groups(options)
+    _check_best_of(options)
     samples, beams = options.num_return_sequences, options.num_beams
     if samples > beams and (beams > 1 or not options.do_sample):
         raise ValueError(
             f"num_return_sequences ({samples}) must be at most num_beams ({beams}); pass "
             "do_sample=True for several samples"
+        )
+
+
+def _check_groups(options: Any) -> None:
+    """Groups of beams are of one size, and differ."""
+    beams, groups, penalty = options.num_beams, options.num_beam_groups, options.diversity_penalty
+    if beams % groups:
+        raise ValueError(
+            f"num_beams ({beams}) must be a multiple of num_beam_groups ({groups}), as groups are "
+            f"of one size; pass num_beams={-(-beams // groups) * groups}, or num_beam_groups=1"
+        )
+    if groups > 1 and not penalty:
+        raise ValueError(
+            f"num_beam_groups={groups} needs a diversity_penalty above 0, or all groups "
+            "would write the same; pass diversity_penalty=1.0, or num_beam_groups=1"
+        )
+    if penalty and groups == 1:
+        raise ValueError(
+            f"diversity_penalty={penalty} is between groups of beams, and num_beam_groups is 1; "
+            "pass num_beam_groups=2 and a multiple of it as num_beams, or diversity_penalty=0.0"
+        )
+    if groups > 1 and options.do_sample:
+        raise ValueError(
+            f"num_beam_groups={groups} takes the best tokens, and do_sample=True draws them; pass "
+            "do_sample=False, or num_beam_groups=1"
+        )
+
+
+def _check_best_of(options: Any) -> None:
+    """Several samples are drawn, and not more are returned."""
+    count, wanted = options.best_of, options.num_return_sequences
+    if count is None:
+        return
+    if options.num_beams > 1:
+        raise ValueError(
+            f"best_of={count} and num_beams={options.num_beams} are two ways to keep the best of "
+            "several texts; pass best_of=None, or num_beams=1"
+        )
+    if not options.do_sample:
+        raise ValueError(
+            f"best_of={count} keeps the best of several samples; pass do_sample=True, or "
+            "best_of=None"
+        )
+    if wanted > count:
+        raise ValueError(
+            f"num_return_sequences ({wanted}) must be at most best_of ({count}); pass "
+            f"best_of={wanted}"
+        )
+
+
+def check_candidates(options: Any, stated: bool, vocabulary: int | None) -> None:
+    """Contrastive search chooses among several tokens, and of one text a row.
+
+    Raises:
+        ValueError: options that do not go with it.
+    """
+    name = f"penalty_alpha={options.penalty_alpha} (contrastive search)"
+    without = "or penalty_alpha=None"
+    if not stated or not options.top_k:
+        raise ValueError(f"{name} chooses among the top_k best tokens; pass top_k=4, {without}")
+    if vocabulary is not None and options.top_k > vocabulary:
+        raise ValueError(
+            f"{name} with top_k={options.top_k}: the vocabulary has {vocabulary} tokens; pass "
+            f"top_k={vocabulary} or less, {without}"
+        )
+    others = {
+        "do_sample": options.do_sample,
+        "num_beams": options.num_beams > 1,
+        "guidance_scale": options.guidance_scale != 1,
+        "prefill_chunk_size": options.prefill_chunk_size is not None,
+    }
+    for other in (other for other, is_on in others.items() if is_on):
+        raise ValueError(
+            f"{name} does not go with {other}={getattr(options, other)}; "
+            f"pass {other}=None, {without}"
         )

@@ -36,6 +36,7 @@ class State(NamedTuple):
     cache: Any
     scores: Float[Array, "width R V"] | None
     log_probs: Float[Array, "width R"] | None
+    written: Int[Array, " R"]  # new tokens of each row, its end included
 
 
 def search(model: Any, job: Job) -> Result:
@@ -51,7 +52,8 @@ def begin_search(model: Any, job: Job) -> State:
     first, cache = prefill(model, job, copies)
     empty = text.start >= text.begin  # a row without text stays so
     likely = jnp.zeros((job.width - text.begin, len(text.ids))) if job.with_log_probs else None
-    state = State(text, empty, cache, score_buffer(model, job, text, cache), likely)
+    zeros = jnp.zeros(len(text.ids), jnp.int32)
+    state = State(text, empty, cache, score_buffer(model, job, text, cache), likely, zeros)
     return state if first is None else _choose(job, state, first, cache)
 
 
@@ -81,7 +83,8 @@ def _choose(job: Job, state: State, logits: Scores, cache: Any) -> State:
     made = record(state.scores, scores, text.new)
     likely = record(state.log_probs, log_probs(job, scores, token), text.new)
     text = text.write(token)
-    return State(text, ended | job.stops(text), cache, made, likely)
+    written = state.written + ~ended
+    return State(text, ended | job.stops(text), cache, made, likely, written)
 
 
 def result_of(state: State) -> Result:

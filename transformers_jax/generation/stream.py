@@ -16,6 +16,7 @@ from transformers_jax.generation.pieces import Pieces
 from transformers_jax.generation.prepare import Prepared, prepare
 from transformers_jax.generation.processors.grammar import completion
 from transformers_jax.generation.search import State, begin_search, go_on, result_of
+from transformers_jax.generation.strategies import Greedy, Sample, strategy_of
 from transformers_jax.models.causal import with_text_position_masks
 from transformers_jax.nn.param import merge, split
 from transformers_jax.processes import on_host
@@ -177,9 +178,11 @@ def _check(prepared: Prepared) -> None:
             f"a stream is of one text, and {count} were asked for; stream them one by one, or use "
             "generation.slots.Slots, which writes several"
         )
-    if options.num_beams > 1 or prepared.assistance is not None:
+    one_by_one = isinstance(strategy_of(options), (Greedy, Sample))
+    if not one_by_one or prepared.assistance is not None:
         raise ValueError(
-            "a stream writes one token after the other, which stay: num_beams=1, and no drafts "
+            "a stream writes one token after the other, which stay: num_beams=1, no "
+            "penalty_alpha, no best_of, and no drafts "
             "(assistant_model, prompt_lookup_num_tokens, assistant_early_exit)"
         )
 

@@ -10,6 +10,7 @@ ngrams.py     sequences that may not occur again
 words.py      sequences that are favoured, banned or allowed
 lengths.py    when a text may end
 tokens.py     tokens that are forced or suppressed
+diversity.py  groups of beams that differ
 times.py      Whisper's times
 values.py     invalid values, log-probabilities
 cutoffs.py    temperature, cut-offs by rank and probability

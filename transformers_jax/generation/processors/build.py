@@ -19,6 +19,7 @@ from transformers_jax.generation.processors import (
     words,
 )
 from transformers_jax.generation.processors import tokens as of_tokens
+from transformers_jax.generation.processors.diversity import HammingDiversity
 from transformers_jax.generation.processors.grammar import GrammarLogitsProcessor
 from transformers_jax.generation.processors.own import EXPECTED, Function, listed, merged
 from transformers_jax.generation.processors.record import Processor
@@ -68,8 +69,10 @@ def build(options: Options, setting: Setting) -> tuple[Processor, ...]:
 
 
 def _rows(options: Options) -> int:
-    """How many rows a prompt has."""
-    return max(options.num_beams, options.num_return_sequences)
+    """How many rows a prompt has, or each of its groups of beams."""
+    if options.num_beams > 1:
+        return options.num_beams // options.num_beam_groups
+    return options.best_of or options.num_return_sequences
 
 
 def _constraints(options: Options, setting: Setting) -> list[Processor]:
@@ -78,6 +81,8 @@ def _constraints(options: Options, setting: Setting) -> list[Processor]:
     add = made.append
     if options.sequence_bias:
         add(words.SequenceBiasLogitsProcessor(options.sequence_bias))
+    if options.num_beam_groups > 1:
+        add(HammingDiversity(options.diversity_penalty))
     if options.encoder_repetition_penalty != 1:
         assert setting.source is not None
         penalty = options.encoder_repetition_penalty

@@ -110,6 +110,15 @@ class Decoding(Model):
         return cache_of_source(self, batch, length, source, f"{name}_outputs", **options)
 
     def advance(self, ids, columns, cache, **arguments):
+        out = self._advanced(ids, columns, cache, **arguments)
+        return out.logits, out.cache
+
+    def advance_states(self, ids, columns, cache, **arguments):
+        out = self._advanced(ids, columns, cache, output_hidden_states=True, **arguments)
+        name = "decoder_hidden_states" if self.is_encoder_decoder else "hidden_states"
+        return out.logits, out[name][-1], out.cache
+
+    def _advanced(self, ids, columns, cache, **arguments):
         prefix, tags = self.last.prefix, dict(columns.tags)
         named: dict[str, Any] = {"attention_mask": columns.valid}
         if self.last.embed.counted == "columns":
@@ -120,8 +129,7 @@ class Decoding(Model):
             named["position_ids"] = columns.tokens
         named |= {"input_ids": ids, **({"tags": tags} if tags else {})}
         named = {prefix + name: value for name, value in named.items() if value is not None}
-        out = self(**named, **arguments, cache=cache)
-        return out.logits, out.cache
+        return self(**named, **arguments, cache=cache)
 
     @by_name
     def init_cache(

@@ -1,0 +1,112 @@
+"""Strategies of search against transformers 4 (fixtures: make_strategies.py)."""
+
+import functools
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+import transformers_jax as tj
+from transformers_jax.generation.options import resolve
+from transformers_jax.generation.strategies import (
+    Beams,
+    BestOf,
+    Contrastive,
+    Greedy,
+    Sample,
+    strategy_of,
+)
+
+HERE = pathlib.Path(__file__).parent / "parity"
+CALLS = [
+    pytest.param(name, kind, number, marks=[pytest.mark.slow] if number > 1 else [])
+    for name in ("gpt2", "t5")
+    for kind, calls in json.loads((HERE / name / "strategies.json").read_text()).items()
+    for number in range(len(calls))
+]
+
+
+@functools.cache
+def case(name):
+    calls = json.loads((HERE / name / "strategies.json").read_text())
+    arrays = {}
+    for file in ("expected.npz", "strategies.npz"):
+        with np.load(HERE / name / file) as stored:
+            arrays |= {key: stored[key] for key in stored.files}
+    return tj.from_pretrained(HERE / name), calls, arrays
+
+
+def run(name, call, **more):
+    model, _, arrays = case(name)
+    inputs = {key: arrays[key] for key in ("input_ids", "attention_mask")}
+    return tj.generate(model, **inputs, **{**call, **more}, return_dict_in_generate=True)
+
+
+@pytest.mark.parametrize(("name", "kind", "number"), CALLS)
+def test_tokens_and_scores_equal_those_of_transformers(name, kind, number):
+    _, calls, arrays = case(name)
+    out = run(name, calls[kind][number], output_scores=True)
+    key = f"{kind}_{number}"
+    np.testing.assert_array_equal(out.sequences, arrays[key])
+    if f"{key}_scores" in arrays:
+        np.testing.assert_allclose(out.sequences_scores, arrays[f"{key}_scores"], atol=5e-5)
+    for scores, step in zip(out.scores, arrays[f"{key}_first"]):
+        going = np.abs(step) < 1e9
+        np.testing.assert_allclose(np.where(going, scores, 0), np.where(going, step, 0), atol=3e-4)
+
+
+@pytest.mark.parametrize("name", ["gpt2"])
+def test_the_penalty_makes_groups_differ(name):
+    """The negative control: the penalty is seen in the fixtures."""
+    _, calls, arrays = case(name)
+    small = run(name, calls["groups"][1], diversity_penalty=1e-6)
+    assert (
+        small.sequences.shape != arrays["groups_1"].shape
+        or (np.asarray(small.sequences) != arrays["groups_1"]).any()
+    )
+
+
+def test_beams_share_the_keys_of_their_source():
+    model, _, arrays = case("t5")
+    cache = model.init_cache(3, 8, encoder_outputs=model.encode(arrays["input_ids"]))
+    moved = cache.reorder(np.array([1, 0, 2]))
+    kinds = set()
+    for before, after in zip(cache.layers, moved.layers):
+        for name, old in before.items():
+            kinds.add(old.kind)
+            assert (after[name] is old) == (old.kind == "cross")
+    assert len(kinds) == 2
+
+
+def test_the_best_of_several_samples_is_kept():
+    """Its score is the greatest of the means that the same draws have, and its text is theirs."""
+    drawn = {"max_new_tokens": 6, "do_sample": True, "key": jax.random.key(3), "top_k": 0}
+    several = run("gpt2", drawn, num_return_sequences=5, output_log_probs=True)
+    best = run("gpt2", drawn, best_of=5, num_return_sequences=2)
+    end, width = case("gpt2")[0].generation_config["eos_token_id"], 9
+    text = np.asarray(several.sequences).reshape(3, 5, -1)
+    likely = np.asarray(several.token_log_probs).reshape(3, 5, -1)
+    for row in range(3):
+        means = []
+        for ids, each in zip(text[row][:, width:].tolist(), likely[row]):
+            count = ids.index(end) + 1 if end in ids else len(ids)
+            means.append(each[:count].mean())
+        order = np.argsort(means)[::-1][:2]
+        np.testing.assert_allclose(
+            best.sequences_scores[2 * row : 2 * row + 2], np.sort(means)[::-1][:2], rtol=1e-5
+        )
+        kept = np.asarray(best.sequences)[2 * row : 2 * row + 2]
+        np.testing.assert_array_equal(kept, text[row][order][:, : kept.shape[1]])
+
+
+def test_options_choose_the_strategy():
+    of = lambda **options: strategy_of(resolve(options, None, {}, None))
+    assert of() == Greedy()
+    assert of(do_sample=True) == Sample()
+    diverse = of(num_beams=4, num_beam_groups=2, diversity_penalty=1.0)
+    assert diverse == Beams(4, 2)
+    assert of(num_beams=4) == Beams(4)
+    assert of(penalty_alpha=0.6, top_k=4) == Contrastive(0.6, 4)
+    assert of(best_of=8, do_sample=True) == BestOf(8)
