@@ -129,7 +129,7 @@ def test_an_unsupported_option_is_refused_wherever_it_is_set():
         ({"best_of": 4, "num_beams": 2}, "pass best_of=None, or num_beams=1"),
         ({"best_of": 4}, "pass do_sample=True"),
         ({"best_of": 2, "do_sample": True, "num_return_sequences": 3}, "pass best_of=3"),
-        ({"best_of": 2, "do_sample": True, "prompt_lookup_num_tokens": 3}, "pass best_of=None"),
+        ({"penalty_alpha": 0.6, "top_k": 4, "prompt_lookup_num_tokens": 3}, "penalty_alpha=None"),
         ({"num_beam_groups": 0}, "num_beam_groups must be >= 1"),
         ({"num_beams": 2, "diversity_penalty": -1.0}, "diversity_penalty must be >= 0"),
         (

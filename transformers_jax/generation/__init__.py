@@ -178,9 +178,10 @@ def generate(
         return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (of
             beams, and of the best of samples) and, with `output_scores`, `scores`: one array of
             processed scores a step; with `output_log_probs`, `token_log_probs`: of each new token
-            among the processed scores, as they are before a temperature divides them. Where tokens are drafted, `accepted_tokens`
-            and `drafted_tokens` count them for each row; of texts and messages, `texts`. Where
-            there is a grammar, `complete` says which rows are texts of it.
+            among the processed scores, as they are before a temperature divides them. Where
+            tokens are drafted, `accepted_tokens` and `drafted_tokens` count them for each row; of
+            texts and messages, `texts`. Where there is a grammar, `complete` says which rows are
+            texts of it.
         fixed_width: return prompt + max_new_tokens columns always, e.g. inside `jax.jit`;
             otherwise the result is as wide as its longest row.
 
