@@ -110,3 +110,48 @@ def test_options_choose_the_strategy():
     assert of(num_beams=4) == Beams(4)
     assert of(penalty_alpha=0.6, top_k=4) == Contrastive(0.6, 4)
     assert of(best_of=8, do_sample=True) == BestOf(8)
+
+
+def searched_plainly(model, text, penalty, count, new, end):
+    """Contrastive search of one text without a cache: every candidate is read with all of it."""
+    text = list(text)
+    for _ in range(new):
+        chance = jax.nn.softmax(model(input_ids=np.array([text])).logits[0, -1])
+        worth = {}
+        for token in np.argsort(-np.asarray(chance))[:count].tolist():
+            out = model(input_ids=np.array([[*text, token]]), output_hidden_states=True)
+            states = np.asarray(out.hidden_states[-1][0])
+            states /= np.linalg.norm(states, axis=-1, keepdims=True)
+            like = (states[:-1] @ states[-1]).max()
+            worth[token] = (1 - penalty) * float(chance[token]) - penalty * like
+        text.append(max(worth, key=worth.get))
+        if text[-1] == end:
+            break
+    return text
+
+
+@pytest.mark.slow
+def test_contrastive_search_through_windows_is_that_without_a_cache():
+    """Rows of several lengths, whose candidates share a ring of keys, write what each writes alone;
+    without the penalty they write something else."""
+    config = tj.MistralConfig(
+        vocab_size=50,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=5,
+        eos_token_id=2,
+        pad_token_id=0,
+        max_position_embeddings=32,
+    )
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+    prompts = [[5, 7, 9, 11, 4, 3, 8], [6, 4]]
+    ids = np.array([prompts[0], [0] * 5 + prompts[1]])
+    call = dict(attention_mask=(ids != 0).astype(int), max_new_tokens=5, top_k=4)
+    out = np.asarray(tj.generate(model, ids, penalty_alpha=0.5, **call))
+    for row, prompt in zip(out.tolist(), prompts):
+        text = searched_plainly(model, prompt, 0.5, 4, 5, 2)
+        assert row[7 - len(prompt) :][: len(text)] == text
+    assert (np.asarray(tj.generate(model, ids, penalty_alpha=1e-6, **call)) != out).any()
