@@ -121,7 +121,7 @@ def searched_plainly(model, text, penalty, count, new, end):
         for token in np.argsort(-np.asarray(chance))[:count].tolist():
             out = model(input_ids=np.array([[*text, token]]), output_hidden_states=True)
             states = np.asarray(out.hidden_states[-1][0])
-            states /= np.linalg.norm(states, axis=-1, keepdims=True)
+            states = states / np.linalg.norm(states, axis=-1, keepdims=True)
             like = (states[:-1] @ states[-1]).max()
             worth[token] = (1 - penalty) * float(chance[token]) - penalty * like
         text.append(max(worth, key=worth.get))
