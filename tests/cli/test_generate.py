@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -153,6 +154,24 @@ def test_only_what_is_new_is_read(model, tokenizer):
         assert chat.reused >= len(tokenizer.encode("<user>a question<assistant>")) - 1
 
 
+def test_an_answer_that_cannot_go_on_ends_alone(model, tokenizer, capsys):
+    class Stuck:
+        def start(self):
+            return self
+
+        def mask(self):
+            raise ValueError("nothing can follow")
+
+    with Service(model, tokenizer, 1, 160) as service:
+        chat = Chat(service, Draw(), 6, grammar=Stuck())
+        chat.obey("hi")
+        assert "(ended: nothing can follow)" in capsys.readouterr().err
+        chat.grammar = None
+        chat.obey("/reset")
+        chat.obey("hi")
+    assert capsys.readouterr().out == f"{first_answer(model, tokenizer, 'hi')}\n"
+
+
 def test_a_model_without_a_template_says_what_to_do(folder, tmp_path, piped):
     shutil.copytree(folder, tmp_path / "m")
     config = json.loads((tmp_path / "m/tokenizer_config.json").read_text())
@@ -169,28 +188,29 @@ def test_ctrl_c_ends_an_answer_and_ctrl_d_the_conversation(folder):
     main, side = pty.openpty()
     command = [sys.executable, "-m", "transformers_jax", "generate", str(folder), "--chat"]
     process = subprocess.Popen(
-        [*command, "--greedy"], stdin=side, stdout=side, stderr=side, env=ENVIRONMENT,
-        start_new_session=True,
+        [*command, "--greedy"], stdin=side, stdout=side, stderr=side,
+        env={**ENVIRONMENT, "TERM": "dumb"}, start_new_session=True,
     )  # fmt: skip
     os.close(side)
     seen, until = b"", time.monotonic() + 200
 
-    def wait(*words: bytes) -> None:
+    def wait(pattern: bytes) -> None:
         nonlocal seen
-        while not any(word in seen for word in words):
+        while not re.search(pattern, seen, re.DOTALL):
             assert time.monotonic() < until, seen
             if select.select([main], [], [], 1)[0]:
                 seen += os.read(main, 1000)
+        time.sleep(0.2)  # what is printed in front of a wait is printed before it
         seen = b""
 
     try:
-        wait(b"> ")
+        wait(rb"> $")
         os.write(main, b"hi\n")
-        wait(b"hi\r\n")
+        wait(rb"hi\r\n.")  # the answer has begun
         process.send_signal(signal.SIGINT)
-        wait(b"(interrupted)", b"(cut")
+        wait(rb"\((interrupted|cut).*\r\n> $")
         process.send_signal(signal.SIGINT)
-        wait(b"Ctrl-D or /quit ends")
+        wait(rb"Ctrl-D or /quit ends.*> $")
         os.write(main, b"\x04")
         assert process.wait(60) == 0
     finally:

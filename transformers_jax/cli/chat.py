@@ -208,6 +208,9 @@ class Chat:
         try:
             while True:
                 piece = got.get()
+                if isinstance(piece, ValueError):  # of this text alone: its grammar has no next
+                    print_piece("\n")
+                    return tell(f"ended: {piece}")
                 if isinstance(piece, Exception):
                     raise piece
                 self.reused = piece.reused
