@@ -14,6 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tests.conformance import precision
 from tests.conformance.test_conformance import load
 from tests.docs import zoo
 from tests.families import test_gradients, test_round_trip
@@ -28,7 +31,19 @@ def case_result(name: str) -> dict[str, Any]:
     result = {key: report[key] for key in ("status", "key", "used", "relative") if key in report}
     if report["status"] != "ok":
         result["why"] = report["why"]
+    if name in precision.pytorch_errors():
+        result["bfloat16"] = precision_result(name)
     return {"architecture": case["architecture"], **result, "export": export_result(name)}
+
+
+def precision_result(name: str) -> float:
+    """The error of bfloat16, divided by PyTorch's."""
+    folder, logits = zoo.CASES / name, []
+    ids = precision.ids_of(json.loads((folder / "config.json").read_text()))
+    for dtype in ("bfloat16", "float32"):
+        model = from_pretrained(folder, dtype=dtype, head="causal_lm")
+        logits.append(np.asarray(model(input_ids=ids).logits).astype(np.float32))
+    return precision.error(*logits) / precision.pytorch_errors()[name]
 
 
 def export_result(name: str) -> str:

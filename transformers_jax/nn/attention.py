@@ -25,7 +25,7 @@ from transformers_jax.nn.key_values import KeyValues
 from transformers_jax.nn.noise import numbered_key
 from transformers_jax.nn.norm import head_norm
 from transformers_jax.nn.operation import Op, OpResult
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 from transformers_jax.nn.position import rotate, score_module
 from transformers_jax.shard import constrain
 from transformers_jax.sizes import check_count, check_positive, check_rate
@@ -315,7 +315,7 @@ class Attention(Relation):
 
     def output(self, y: Float[Array, "B T H U"]) -> Float[Array, "B T D"]:
         """The stream of what the heads give: a hook of families."""
-        return add(contract("bthk,hkd->btd", y, self.out), self.out_bias)
+        return affine("bthk,hkd->btd", y, self.out, self.out_bias)
 
     def apply(self, x, context, *, cache=None, key=None) -> OpResult:
         op, source = self.spec, self.source
@@ -342,4 +342,4 @@ def into_heads(
     x: Float[Array, "B T D"], weight: nnx.Param, bias: nnx.Param | None
 ) -> Float[Array, "B T H K"]:
     """The projection of a stream into heads."""
-    return add(contract("btd,dhk->bthk", x, weight), bias)
+    return affine("btd,dhk->bthk", x, weight, bias)

@@ -24,7 +24,7 @@ from transformers_jax.graph import Nodes
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 
 # ---------------------------------------------------------------- which row a distance reads
 
@@ -197,5 +197,5 @@ class Disentangled(nnx.Module):
         params = {}
         for role in self.spec.terms:
             weight, bias = getattr(owner, role), getattr(owner, f"{role}_bias")
-            params[role] = add(contract("rd,dhk->rhk", table, weight), bias)
+            params[role] = affine("rd,dhk->rhk", table, weight, bias)
         return Score(self.rule, params)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.operation import Op, OpResult
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 from transformers_jax.shard import constrain
 from transformers_jax.spec import ZEROS, Initial, OpFlops, OpSpec, Sizes
 
@@ -128,12 +128,12 @@ class Mlp(FeedForward):
     def __call__(
         self, x: Float[Array, "B T D"], *, key: Key | None = None
     ) -> Float[Array, "B T D"]:
-        hidden, gate = add(contract("btd,df->btf", x, self.up), self.up_bias), None
+        hidden, gate = affine("btd,df->btf", x, self.up, self.up_bias), None
         if self.gate is not None:
-            gate = add(contract("btd,df->btf", x, self.gate), self.gate_bias)
+            gate = affine("btd,df->btf", x, self.gate, self.gate_bias)
         hidden = hidden_units(self.ffn, hidden, gate)
         hidden = constrain(dropout(hidden, self.ffn.dropout, key), "batch length mlp")
-        return add(contract("btf,fd->btd", hidden, self.down), self.down_bias)
+        return affine("btf,fd->btd", hidden, self.down, self.down_bias)
 
     def apply(self, x, context, *, cache=None, key=None) -> OpResult:
         return OpResult(self(x, key=key))

@@ -23,7 +23,7 @@ from transformers_jax.graph import FULL, Edges, Mask
 from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Op, OpResult
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, contract, param
 from transformers_jax.nn.position import rotate
 from transformers_jax.shard import constrain
 from transformers_jax.sizes import check_count, check_rate
@@ -161,7 +161,7 @@ class LatentAttention(Op):
         if self.query_norm is None:
             q = contract("btd,dhk->bthk", x, self.query)
         else:
-            latent = add(contract("btd,dr->btr", x, self.query_down), self.query_down_bias)
+            latent = affine("btd,dr->btr", x, self.query_down, self.query_down_bias)
             q = contract("btr,rhk->bthk", self.query_norm(latent), self.query_up)
         q = constrain(q, "batch length heads kv")
         plain, turned = jnp.split(q, [self.spec.plain], -1)
@@ -171,8 +171,8 @@ class LatentAttention(Op):
         self, x: Float[Array, "B T D"], rotation: tuple[Array, Array]
     ) -> tuple[Float[Array, "B T 1 R"], Float[Array, "B T 1 r"]]:
         """The rotated key that all heads share, and the latent: what is cached of a token."""
-        key = add(contract("btd,dk->btk", x, self.key), self.key_bias)[:, :, None]
-        latent = self.latent_norm(add(contract("btd,dr->btr", x, self.down), self.down_bias))
+        key = affine("btd,dk->btk", x, self.key, self.key_bias)[:, :, None]
+        latent = self.latent_norm(affine("btd,dr->btr", x, self.down, self.down_bias))
         return rotate(key, rotation, self.spec.rotary.interleaved), latent[:, :, None]
 
     def apply(self, x, context, *, cache=None, key=None) -> OpResult:
@@ -217,5 +217,5 @@ class LatentAttention(Op):
     def _output(self, result: Any, values: Any) -> Any:
         """The stream of what the engine gives: messages, or they and their weights."""
         y, *weights = result if isinstance(result, tuple) else (result,)
-        y = add(contract("bthk,hkd->btd", values(y), self.out), self.out_bias)
+        y = affine("bthk,hkd->btd", values(y), self.out, self.out_bias)
         return (y, *weights) if weights else y

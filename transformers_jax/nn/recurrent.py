@@ -17,7 +17,7 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 
 
 class Gru(nnx.Module):
@@ -66,12 +66,12 @@ class Gru(nnx.Module):
 
     def _gates(self, x: Float[Array, "*B E"]) -> Float[Array, "*B 3 H"]:
         """The inputs' part of the gates: for a whole row one product, outside the loop."""
-        return add(contract("...e,geh->...gh", x, self.input), self.input_bias)
+        return affine("...e,geh->...gh", x, self.input, self.input_bias)
 
     def _next(
         self, gates: Float[Array, "B 3 H"], state: Float[Array, "B H"]
     ) -> Float[Array, "B H"]:
-        recurrent = add(contract("bs,gsh->bgh", state, self.memory), self.memory_bias)
+        recurrent = affine("bs,gsh->bgh", state, self.memory, self.memory_bias)
         reset, update = jnp.moveaxis(jax.nn.sigmoid(gates[:, :2] + recurrent[:, :2]), 1, 0)
         new = jnp.tanh(gates[:, 2] + reset * recurrent[:, 2])
         return (1 - update) * new + update * state

@@ -16,7 +16,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float
 from transformers_jax.nn.feedforward import activation
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 
 GATES = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "identity": lambda g: g}
 PARTS = 3  # that a condition decides: shift, scale and gate
@@ -149,7 +149,7 @@ class Modulated(Residual):
     def _parts(self, context: Any) -> Float[Array, "3 B 1 D"]:
         """Shift, scale and gate of each row."""
         condition = activation(self.spec.activation)(context.condition)
-        parts = add(contract("be,epd->bpd", condition, self.weight), self.bias)
+        parts = affine("be,epd->bpd", condition, self.weight, self.bias)
         return jnp.moveaxis(parts, 1, 0)[:, :, None]
 
     def enter(self, x, context):

@@ -14,7 +14,7 @@ from transformers_jax.nn.embed.tokens import Projection
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.grouped_convolution import grouped
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import add, affine, param
 
 GROUP_EPS = 1e-5  # of torch's norms of convolutions
 
@@ -45,7 +45,7 @@ class StemConvolution(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T C"]) -> Float[Array, "B S D"]:
         x = windows(x, self.taps, self.stride)
-        x = add(contract("btkc,kcd->btd", x, self.weight), self.bias)
+        x = affine("btkc,kcd->btd", x, self.weight, self.bias)
         return activation(self.act)(x if self.norm is None else self.norm(x))
 
 
@@ -148,6 +148,6 @@ class GatedConvolution(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B S D"]:
         x = windows(jnp.pad(x, ((0, 0), (1, 1), (0, 0))), self.taps, self.stride)
-        x = add(contract("btkc,kcd->btd", x, self.weight), self.bias)
+        x = affine("btkc,kcd->btd", x, self.weight, self.bias)
         x, gate = jnp.split(x, 2, axis=-1)
         return x * jax.nn.sigmoid(gate)

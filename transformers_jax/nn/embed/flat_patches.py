@@ -14,7 +14,7 @@ from transformers_jax.arrays import Array, Float, Int
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import readable
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, contract, param
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class FlatPatchEmbedder(Embedder):
 
     def __call__(self, inputs, *, dtype, cache=None, key=None, table=None) -> Tokens:
         pixels: Array = inputs["pixel_values"].astype(dtype)
-        x = add(contract("btp,pd->btd", pixels, self.patch), self.patch_bias)
+        x = affine("btp,pd->btd", pixels, self.patch, self.patch_bias)
         x = x + self._positions(inputs["spatial_shapes"], x.shape[1]).astype(dtype)
         return Tokens(x, nodes_of(x.shape[1], inputs.get("pixel_attention_mask")), x.shape[1])
 

@@ -20,7 +20,7 @@ from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.grid import Grid, GridRows, Resampling
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 
 OFF_GRID = -1
 """The tags `row` and `column` of a token that is no patch."""
@@ -187,7 +187,7 @@ class PatchEmbedder(Embedder):
         rows, columns = self.grid_of(pixels.shape[2:])
         pixels = pixels[:, :, : rows * height, : columns * width].astype(dtype)
         parts = pixels.reshape(images, -1, rows, height, columns, width)
-        return add(contract("bchpwq,cpqd->bhwd", parts, self.patch), self.patch_bias)
+        return affine("bchpwq,cpqd->bhwd", parts, self.patch, self.patch_bias)
 
     def masked(
         self, x: Float[Array, "B P D"], hidden: Bool[Array, "B P"] | None

@@ -12,7 +12,7 @@ from transformers_jax import spec
 from transformers_jax.inputs import checks
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.noise import dropout
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 
 SPECIAL = 2  # tokens in front of the patches
 
@@ -96,7 +96,7 @@ class SpectrogramEmbedder(Embedder):
             for count, stride in zip(self.spec.grid, self.spec.strides)
         )
         parts = values[:, rows[:, None, :, None], columns[None, :, None, :]]
-        x = add(contract("bhwpq,pqd->bhwd", parts, self.patch), self.patch_bias)
+        x = affine("bhwpq,pqd->bhwd", parts, self.patch, self.patch_bias)
         x = x.reshape(x.shape[0], -1, x.shape[-1])
         special = jnp.stack([self.cls[...], self.distillation[...]]).astype(dtype)
         special = jnp.broadcast_to(special, (x.shape[0], SPECIAL, x.shape[-1]))

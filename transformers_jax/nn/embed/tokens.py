@@ -22,7 +22,7 @@ from transformers_jax.nn.embed.description import EmbedSpec
 from transformers_jax.nn.embed.placed import check_widths, of_vocabulary, place
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 from transformers_jax.nn.sinusoidal import Sinusoids, sinusoids, unsigned
 from transformers_jax.shard import constrain
 
@@ -332,7 +332,7 @@ class Projection(nnx.Module):
         self.bias = param("embed", sizes, spec.ZEROS) if bias else None
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T E"]:
-        return add(contract("btd,de->bte", x, self.weight), self.bias)
+        return affine("btd,de->bte", x, self.weight, self.bias)
 
 
 def without_gradient(

@@ -20,7 +20,7 @@ from transformers_jax.nn.head.classify import TokenClassification
 from transformers_jax.nn.loss import cross_entropy
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import unit
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 
 
 class CTC(Head):
@@ -183,7 +183,7 @@ class TimeDelay(nnx.Module):
         steps = x.shape[1] - (self.taps - 1) * self.dilation
         first = [tap * self.dilation for tap in range(self.taps)]
         x = jnp.stack([x[:, start : start + steps] for start in first], axis=2)
-        return jax.nn.relu(add(contract("btkc,kcd->btd", x, self.weight), self.bias))
+        return jax.nn.relu(affine("btkc,kcd->btd", x, self.weight, self.bias))
 
 
 def check_rows(labels: Any, rows: int) -> None:

@@ -15,7 +15,7 @@ from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.loss import Mean, cross_entropy, sum_of_means
 from transformers_jax.nn.matrices import matrix_flops
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 from transformers_jax.nn.pooling import Name, Pooling, pool
 
 
@@ -137,7 +137,7 @@ class Dense(nnx.Module):
         self.bias = param(axis, sizes, spec.ZEROS) if bias else None
 
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B N"]:
-        return add(contract("...d,dn->...n", x, self.weight), self.bias)
+        return affine("...d,dn->...n", x, self.weight, self.bias)
 
 
 class Square(Dense):

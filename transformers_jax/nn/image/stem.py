@@ -18,7 +18,7 @@ from transformers_jax.nn.embed.base import Embedder, Tokens
 from transformers_jax.nn.grid import GridRows
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import add, contract, param
+from transformers_jax.nn.param import affine, param
 
 Size = tuple[int, int]
 
@@ -160,7 +160,7 @@ class StemEmbedder(Embedder):
         """The projected patches of an image that they fill."""
         (rows, columns), (high, wide) = grid, self.spec.patch
         parts = pixels.reshape(*pixels.shape[:2], rows, high, columns, wide)
-        return add(contract("bchpwq,cpqd->bhwd", parts, self.patch), self.patch_bias)
+        return affine("bchpwq,cpqd->bhwd", parts, self.patch, self.patch_bias)
 
     def describe(self):
         if self.position is None:
