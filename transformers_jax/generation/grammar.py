@@ -8,7 +8,6 @@ the compiled loop, and what steps by itself asks a `GrammarState`.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from transformers_jax.arrays import UInt32
 from transformers_jax.extras import need
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.token_tree import token_tree
+from transformers_jax.json_files import json_text, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -248,10 +248,10 @@ def _source(matcher: Any, json_schema: Any, grammar: Any) -> Any:
         )
     try:
         if isinstance(json_schema, str):
-            schema = json.loads(json_schema)
+            schema = parse_json(json_schema, "json_schema")
         else:
             schema = dict(json_schema) if isinstance(json_schema, Mapping) else json_schema
-        text = json.dumps(schema)
+        text = json_text(schema)
     except (ValueError, TypeError) as error:
         raise ValueError(f"json_schema is no JSON: {error}") from None
     said = schema.get("x-guidance", {}) if isinstance(schema, dict) else {}

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from transformers_jax.extras import need
 from transformers_jax.generation.conversations import prompt_of
 from transformers_jax.generation.slots import Written
+from transformers_jax.json_files import json_text, parse_json
 from transformers_jax.serving import schema
 from transformers_jax.serving.answers import Writer, usage
 from transformers_jax.serving.schema import Asked, Refused
@@ -106,9 +106,9 @@ class Server:
             if len(raw) > LARGEST:
                 raise Refused(f"the body has more than {LARGEST} bytes", status=413)
         try:
-            return json.loads(raw)
+            return parse_json(raw, "the body", advice="send a JSON object")
         except ValueError as error:
-            raise Refused(f"the body is no JSON: {error}") from None
+            raise Refused(str(error)) from None
 
     def _requests(self, asked: Asked, chat: bool) -> tuple[list[Request], list[str]]:
         """(the texts to be written, what is echoed before each)."""
@@ -157,7 +157,7 @@ class Server:
     async def _events(
         self, asked: Asked, streams: Streams, writer: Writer, texts: list[str]
     ) -> AsyncIterator[str]:
-        event = lambda values: f"data: {json.dumps(values, ensure_ascii=False)}\n\n"
+        event = lambda values: f"data: {json_text(values, ensure_ascii=False)}\n\n"
         try:
             offsets = [len(text) for text in texts]
             for index, text in enumerate(texts):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
+
+from transformers_jax.json_files import json_text, parse_json
 
 BASE = "abcdef"
 """A token is decoded behind this text, so that it gets the spaces that it has inside of one."""
@@ -45,7 +46,7 @@ def _kinds(decoder: Any) -> set[str]:
     state = getattr(decoder, "__getstate__", lambda: None)()
     if not isinstance(state, (str, bytes)):
         return set()
-    return set(re.findall(r'"type":\s*"(\w+)"', json.dumps(json.loads(state))))
+    return set(re.findall(r'"type":\s*"(\w+)"', json_text(parse_json(state, "a decoder"))))
 
 
 def _decoder(inner: Any) -> Callable[[int], bytes]:
