@@ -18,6 +18,7 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import FULL, Edges, Mask, Nodes
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.embed.virtual import with_prefix
 from transformers_jax.nn.extend import Summaries
@@ -25,7 +26,7 @@ from transformers_jax.nn.key_values import KeyValues
 from transformers_jax.nn.noise import numbered_key
 from transformers_jax.nn.norm import head_norm
 from transformers_jax.nn.operation import Op, OpResult
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 from transformers_jax.nn.position import rotate, score_module
 from transformers_jax.shard import constrain
 from transformers_jax.sizes import check_count, check_positive, check_rate

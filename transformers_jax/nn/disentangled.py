@@ -21,10 +21,11 @@ from flax import nnx
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, Key, is_symbolic, wide
 from transformers_jax.graph import Nodes
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 
 # ---------------------------------------------------------------- which row a distance reads
 

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.operation import Op, OpResult
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 from transformers_jax.shard import constrain
 from transformers_jax.spec import ZEROS, Initial, OpFlops, OpSpec, Sizes
 

@@ -20,10 +20,11 @@ import jax.numpy as jnp
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, is_symbolic
 from transformers_jax.graph import FULL, Edges, Mask
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Op, OpResult
-from transformers_jax.nn.param import affine, contract, param
+from transformers_jax.nn.param import contract, param
 from transformers_jax.nn.position import rotate
 from transformers_jax.shard import constrain
 from transformers_jax.sizes import check_count, check_rate

@@ -132,15 +132,6 @@ def contract(equation: str, x: Float[Array, "..."], weight: Any) -> Float[Array,
     return product(equation, x, weight[...], getattr(weight, "mixed", False))
 
 
-def affine(equation: str, x: Float[Array, "..."], weight: Any, bias: Any) -> Float[Array, "..."]:
-    """`contract`, and a bias where there is one. In bfloat16 the sum is rounded once, as it is in
-    PyTorch, and not the product before it."""
-    if bias is None or x.dtype != jnp.bfloat16 or isinstance(weight, nnx.Module):
-        return add(contract(equation, x, weight), bias)
-    y = mixed_einsum(equation, x, weight[...])
-    return (y + bias[...].astype(y.dtype)).astype(x.dtype)
-
-
 def mixed(module: Module) -> Module:
     """The module, its products of activations and parameters made from bfloat16 operands.
 

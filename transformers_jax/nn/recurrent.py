@@ -17,7 +17,8 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.affine import affine
+from transformers_jax.nn.param import param
 
 
 class Gru(nnx.Module):

@@ -15,8 +15,9 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.feedforward import activation
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 
 GATES = {"tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "identity": lambda g: g}
 PARTS = 3  # that a condition decides: shift, scale and gate

@@ -10,11 +10,12 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, wide
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.embed.tokens import Projection
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.grouped_convolution import grouped
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import add, affine, param
+from transformers_jax.nn.param import add, param
 
 GROUP_EPS = 1e-5  # of torch's norms of convolutions
 

@@ -13,8 +13,9 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import readable
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
-from transformers_jax.nn.param import affine, contract, param
+from transformers_jax.nn.param import contract, param
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from transformers_jax.arrays import Array, Bool, Float, is_symbolic
 from transformers_jax.graph import Nodes
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import dtype_of, holds, readable
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.grid import Grid, GridRows, Resampling
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 
 OFF_GRID = -1
 """The tags `row` and `column` of a token that is no patch."""

@@ -10,9 +10,10 @@ import numpy as np
 
 from transformers_jax import spec
 from transformers_jax.inputs import checks
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.noise import dropout
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 
 SPECIAL = 2  # tokens in front of the patches
 

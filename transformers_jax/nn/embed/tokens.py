@@ -16,13 +16,14 @@ from transformers_jax.arrays import Array, Bool, Float, Int, Key, check_counted
 from transformers_jax.graph import Nodes
 from transformers_jax.inputs import checks
 from transformers_jax.inputs.arguments import readable
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.embed.counting import among_real, unpadded
 from transformers_jax.nn.embed.description import EmbedSpec
 from transformers_jax.nn.embed.placed import check_widths, of_vocabulary, place
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 from transformers_jax.nn.sinusoidal import Sinusoids, sinusoids, unsigned
 from transformers_jax.shard import constrain
 

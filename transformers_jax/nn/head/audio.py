@@ -14,13 +14,14 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, wide
 from transformers_jax.inputs import checks
 from transformers_jax.inputs import labels as check
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.ctc import ctc_loss
 from transformers_jax.nn.head.base import Dense, Head, loss_of, scored
 from transformers_jax.nn.head.classify import TokenClassification
 from transformers_jax.nn.loss import cross_entropy
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import unit
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 
 
 class CTC(Head):

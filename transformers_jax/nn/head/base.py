@@ -11,11 +11,12 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.loss import Mean, cross_entropy, sum_of_means
 from transformers_jax.nn.matrices import matrix_flops
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 from transformers_jax.nn.pooling import Name, Pooling, pool
 
 

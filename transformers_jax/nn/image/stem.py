@@ -14,11 +14,12 @@ from transformers_jax.arrays import Array, Float
 from transformers_jax.graph import Nodes, sequence
 from transformers_jax.graph.grid import grid as nodes_of_grid
 from transformers_jax.inputs import checks
+from transformers_jax.nn.affine import affine
 from transformers_jax.nn.embed.base import Embedder, Tokens
 from transformers_jax.nn.grid import GridRows
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
-from transformers_jax.nn.param import affine, param
+from transformers_jax.nn.param import param
 
 Size = tuple[int, int]
 
