@@ -324,8 +324,7 @@ class TokenEmbedder(Embedder):
 
 
 class Projection(nnx.Module):
-    """x W + b, from one width to another, such as from that of the embeddings to that of the stream
-    (Clark et al. 2020, 3.2)."""
+    """x W + b, such as from the embeddings' width to the stream's (Clark et al. 2020, 3.2)."""
 
     def __init__(self, width: int, out: int, initial: spec.Initial, bias: bool = True):
         sizes = {"embed": out, "inner": width}
