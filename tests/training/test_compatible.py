@@ -25,7 +25,10 @@ from transformers_jax.training.initial import abstract_model
 
 LAYERS = "num_hidden_layers n_layer n_layers encoder_layers decoder_layers num_layers".split()
 LAYERS += "num_decoder_layers num_encoder_layers layers".split()
-MIXED = dict(num_sparse_encoder_layers=1, num_sparse_decoder_layers=1)
+CHANGES = {  # of families whose layers are described one by one
+    "switch_transformers": dict(num_sparse_encoder_layers=1, num_sparse_decoder_layers=1),
+    "gpt_neo": dict(attention_types=((("global",), 1),)),
+}
 KNOWN = {**FAMILIES, **MODULES}
 FEW = {  # a family of each head and loss; all families with --optimized
     "gpt2": {"CausalLM"}, "llama": {"PrefixLM", "FillInTheMiddle"}, "roberta": {"MaskedLM"},
@@ -42,7 +45,7 @@ def run_of(model, target, rows=None, **data):
 def shallow(kind):
     """The default config of a family with a layer on each side."""
     family = import_class(KNOWN[kind])
-    changes = MIXED if kind == "switch_transformers" else {}
+    changes = CHANGES.get(kind, {})
     defaults = {field.name: field.default for field in dataclasses.fields(family)}
     return family(**changes, **{n: 1 for n in LAYERS if isinstance(defaults.get(n), int)})
 

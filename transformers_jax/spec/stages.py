@@ -82,6 +82,7 @@ class StagesSpec:
     norm_hidden = False
     source_optional = False
     written_tags = frozenset({"row", "column"})
+    by_length = False  # of a grid, which is not rotated
 
     @property
     def widths(self) -> tuple[int, ...]:
