@@ -68,6 +68,10 @@ CONFIGS["wav2vec2"] = tj.Wav2Vec2Config(
 CONFIGS["audio-spectrogram-transformer"] = tj.ASTConfig(
     **tower, patch_size=4, frequency_stride=3, time_stride=3, max_length=10, num_mel_bins=7
 )
+CONFIGS["openai-gpt"] = tj.OpenAIGPTConfig(
+    vocab_size=WORDS, n_positions=16, n_embd=8, n_layer=1, n_head=2, resid_pdrop=0.0,
+    embd_pdrop=0.0, attn_pdrop=0.0, summary_first_dropout=0.0,
+)  # fmt: skip
 SAMPLES = 40  # seven frames
 FAMILY = {
     "ctc": "wav2vec2",
@@ -80,6 +84,7 @@ FAMILY = {
     "replaced_token": "electra",
     "causal_lm": "gpt2",
     "seq2seq_lm": "t5",
+    "double_heads": "openai-gpt",
 }
 
 
@@ -180,7 +185,7 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
         return {"input_values": samples, "labels": audio[kind]}
     if kind == "audio_classification":
         return {"input_values": rng.normal(size=(10, 7)).astype(np.float32), "labels": once}
-    if kind == "multiple_choice":
+    if kind in ("multiple_choice", "double_heads"):
         inputs = {name: np.stack([x, x[::-1]]) for name, x in inputs.items()}
     more: dict[str, Any] = {
         "text": {},
@@ -190,6 +195,9 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
         "replaced_token": {"labels": some(draw(9) % 2)},
         "sequence_classification": {"labels": once},
         "multiple_choice": {"labels": once},
+        "double_heads": {
+            "labels": np.stack([some(row) for row in np.atleast_2d(inputs["input_ids"])])
+        },
         "next_sentence": {"labels": once},
         "number": {"labels": np.float32(rng.normal())},
         "several": {"labels": rng.integers(0, 2, 3).astype(np.float32)},

@@ -12,7 +12,6 @@ from transformers_jax.cli.files import trained
 from transformers_jax.cli.models import Ignored, Model
 from transformers_jax.extras import need
 from transformers_jax.runs.pretrain import keep_compiled_programs
-from transformers_jax.sizes import check_count
 from transformers_jax.training.exported import model_folder
 
 
@@ -47,6 +46,7 @@ class Serve:
         import transformers_jax as tj
         from transformers_jax.serving.http import application
         from transformers_jax.serving.service import Request, Service
+        from transformers_jax.sizes import check_count
 
         uvicorn = need("uvicorn", "serve", "a server")
         need("starlette", "serve", "a server")

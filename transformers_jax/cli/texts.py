@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.generation import texts
-from transformers_jax.generation.texts import ids_of
 from transformers_jax.together import check_together
 from transformers_jax.training.exported import is_model, model_folder
 
@@ -58,6 +56,8 @@ def read_by(model: Any, tokenizer: Any, text: str) -> list[int]:
     """
     if tokenizer is None:
         return encode(None, text)
+    from transformers_jax.generation.texts import ids_of
+
     check_together(model, tokenizer)
     return ids_of(model, tokenizer, text)
 
@@ -71,6 +71,8 @@ def continued(tokenizer: Any, before: list[int], new: list[int]) -> str:
     """The text of new tokens after others; without a tokenizer, the ids as text."""
     if tokenizer is None:
         return decode(None, new)
+    from transformers_jax.generation import texts
+
     return texts.continued(tokenizer, before, new)
 
 
