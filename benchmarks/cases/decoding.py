@@ -1,7 +1,8 @@
-"""Greedy decoding with GPT-2 124M: `generate` of both libraries, prompt of 16, 64 new tokens.
+"""`generate` of both libraries: greedy, beams, sampling and drafts, of GPT-2 124M, T5-small and a
+Llama of a billion parameters.
 
 PyTorch's compiled side keeps a static cache and compiles the model's forward, which is what
-transformers does for a static cache on accelerators.
+transformers does for a static cache on accelerators; it has none for beams and drafts.
 """
 
 from __future__ import annotations
@@ -11,56 +12,112 @@ from typing import Any
 from benchmarks.cases import Side
 
 UNIT = "tokens/s"
-CASES: dict[str, dict[str, int]] = {
-    "gpt2 decode batch 1": dict(batch=1, prompt=16, new=64),
-    "gpt2 decode batch 8": dict(batch=8, prompt=16, new=64),
+NEW = 64
+GREEDY: dict[str, Any] = {}
+HOW: dict[str, dict[str, Any]] = {
+    "greedy": GREEDY,
+    "beam 4": dict(num_beams=4),
+    "sampling": dict(do_sample=True, temperature=0.8, top_k=50, top_p=0.95),
+    "look-up": dict(prompt_lookup_num_tokens=5),
+}
+LLAMA = dict(  # as many parameters as Llama 3.2 1B, with a smaller vocabulary
+    vocab_size=32000, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16,
+    num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=2048,
+    tie_word_embeddings=True, initializer_range=0.05, bos_token_id=None, eos_token_id=None,
+)  # fmt: skip
+
+
+def case(model: str, how: str, batch: int, dtype: str = "float32", new: int = NEW) -> Any:
+    """A setting."""
+    return dict(model=model, how=how, batch=batch, dtype=dtype, prompt=16, new=new)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "gpt2 decode batch 1": case("gpt2", "greedy", 1),
+    "gpt2 decode batch 8": case("gpt2", "greedy", 8),
+    "gpt2 decode batch 32": case("gpt2", "greedy", 32),
+    **{f"gpt2 beam 4 batch {n}": case("gpt2", "beam 4", n) for n in (1, 8)},
+    **{f"gpt2 sampling batch {n}": case("gpt2", "sampling", n) for n in (1, 8, 32)},
+    "gpt2 look-up batch 1": case("gpt2", "look-up", 1),
+    **{f"t5-small decode batch {n}": case("t5-small", "greedy", n) for n in (1, 8, 32)},
+    **{f"t5-small beam 4 batch {n}": case("t5-small", "beam 4", n) for n in (1, 8)},
+    **{
+        f"llama 1b {dtype} decode batch {n}": case("llama", "greedy", n, dtype, new=16)
+        for dtype in ("float32", "bfloat16")
+        for n in (1, 8)
+    },
 }
 
 
-def tokens(setting: dict[str, int]) -> Any:
-    """Ids Int[B T], the same on all sides."""
+def config(setting: dict[str, Any]) -> Any:
+    """The model's config; weights are large, so that texts do not repeat."""
+    import transformers_jax as tj
+
+    if setting["model"] == "llama":
+        return tj.LlamaConfig(**LLAMA), "causal_lm"
+    if setting["model"] == "t5-small":
+        ends = dict(eos_token_id=None, decoder_start_token_id=0)
+        return tj.T5Config(vocab_size=32128, initializer_factor=1.0, **ends), "seq2seq_lm"
+    return tj.GPT2Config(bos_token_id=None, eos_token_id=None, initializer_range=0.1), "causal_lm"
+
+
+def tokens(setting: dict[str, Any]) -> Any:
+    """Ids Int[B T], the same on all sides; for look-up a text that repeats itself."""
     import numpy as np
 
     shape = (setting["batch"], setting["prompt"])
-    return np.random.default_rng(0).integers(0, 50257, shape)
+    ids = np.random.default_rng(0).integers(3, 30000, shape)
+    return np.tile(ids, 8) if setting["how"] == "look-up" else ids
 
 
-def prepare(setting: dict[str, int], folder: str) -> None:
-    """Writes a GPT-2 124M with random weights; large ones, so that texts do not repeat."""
+def prepare(setting: dict[str, Any], folder: str) -> None:
+    """Writes the model with random weights."""
     import jax
 
     import transformers_jax as tj
 
-    config = tj.GPT2Config(bos_token_id=None, eos_token_id=None, initializer_range=0.1)
-    tj.from_config(config, head="causal_lm", key=jax.random.key(0)).save_pretrained(folder)
+    made, head = config(setting)
+    model = tj.from_config(made, head=head, key=jax.random.key(0), dtype=setting["dtype"])
+    model.save_pretrained(folder)
 
 
-def ours(setting: dict[str, int], folder: str) -> Side:
+def ours(setting: dict[str, Any], folder: str) -> Side:
     """`tj.generate`."""
+    import jax
     import jax.numpy as jnp
     import numpy as np
 
     import transformers_jax as tj
 
-    model = tj.from_pretrained(folder, layers="list")
+    model = tj.from_pretrained(folder, layers="list", dtype=setting["dtype"])
     ids = jnp.asarray(tokens(setting), jnp.int32)
-    run = lambda: np.asarray(tj.generate(model, input_ids=ids, max_new_tokens=setting["new"]))
-    return Side(run, setting["batch"] * setting["new"], some(run(), setting))
+    options = dict(HOW[setting["how"]], max_new_tokens=setting["new"], pad_token_id=0)
+    if options.get("do_sample"):
+        options["key"] = jax.random.key(0)
+    run = lambda: np.asarray(tj.generate(model, input_ids=ids, **options))
+    return Side(run, setting["batch"] * setting["new"], some(run(), ids, setting))
 
 
-def some(ids: Any, setting: dict[str, int]) -> list[float]:
-    """The first new tokens of the first row."""
-    return [float(n) for n in ids[0, setting["prompt"] : setting["prompt"] + 16]]
+def some(made: Any, ids: Any, setting: dict[str, Any]) -> list[float]:
+    """The first new tokens of the first row; none where they are drawn."""
+    if setting["how"] == "sampling":
+        return []
+    first = 1 if setting["model"].startswith("t5") else ids.shape[1]
+    # in bfloat16 two tokens may be equally likely after some steps
+    return [float(n) for n in made[0, first : first + (4 if "b" in setting["dtype"] else 16)]]
 
 
-def torch_side(setting: dict[str, int], folder: str, compiled: bool) -> Side:
+def torch_side(setting: dict[str, Any], folder: str, compiled: bool) -> Side:
     """transformers' generate, with its dynamic cache or compiled with a static one."""
     import torch
-    from transformers import GPT2LMHeadModel
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    model = GPT2LMHeadModel.from_pretrained(folder, attn_implementation="sdpa").eval()
+    of = AutoModelForSeq2SeqLM if setting["model"].startswith("t5") else AutoModelForCausalLM
+    dtype = getattr(torch, setting["dtype"])
+    model = of.from_pretrained(folder, attn_implementation="sdpa", dtype=dtype).eval()
     options: dict[str, Any] = dict(do_sample=False, use_cache=True, pad_token_id=0)
     options |= dict(max_new_tokens=setting["new"], min_new_tokens=setting["new"])
+    options |= HOW[setting["how"]]
     if compiled:
         model.forward = torch.compile(model.forward)
         options["cache_implementation"] = "static"
@@ -71,18 +128,17 @@ def torch_side(setting: dict[str, int], folder: str, compiled: bool) -> Side:
         with torch.inference_mode():
             return model.generate(ids, attention_mask=mask, **options)
 
-    run()
-    return Side(run, setting["batch"] * setting["new"], some(run(), setting))
+    return Side(run, setting["batch"] * setting["new"], some(run(), ids, setting))
 
 
-def eager(setting: dict[str, int], folder: str) -> Side:
+def eager(setting: dict[str, Any], folder: str) -> Side:
     """PyTorch in eager mode."""
     return torch_side(setting, folder, compiled=False)
 
 
-def compiled(setting: dict[str, int], folder: str) -> Side:
-    """PyTorch with torch.compile and a static cache."""
-    return torch_side(setting, folder, compiled=True)
+def compiled(setting: dict[str, Any], folder: str) -> Side:
+    """PyTorch with torch.compile and a static cache; eager where it has none."""
+    return torch_side(setting, folder, compiled=setting["how"] in ("greedy", "sampling"))
 
 
 SIDES = {"ours": ours, "eager": eager, "compiled": compiled}
