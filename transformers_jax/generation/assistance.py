@@ -132,12 +132,6 @@ def _check_rows(model: Model, name: str) -> None:
             f"{name} ({model.config.model_type}) reads a text anew once it has more than {anew} "
             "tokens; leave the arguments of assisted decoding out"
         )
-    if model.reading.anew is not None:
-        raise ValueError(
-            f"{name} ({model.config.model_type}) reads a text anew when it has "
-            f"{model.reading.anew} tokens, as its rotation changes; leave the arguments of "
-            "assisted decoding out"
-        )
     if not model.reading.rewinds:
         raise ValueError(
             f"{name} ({model.config.model_type}) keeps one state for its whole past, of which no "
