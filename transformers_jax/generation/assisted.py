@@ -148,7 +148,7 @@ def assisted_search(model: Any, job: Job, drafter: DraftModel | LookUp, size: in
     whole = job.begin_text(copies)
     text = rows.rows_of(whole)
     first, cache = rows.prefill(model, job, text, copies, size + 1)
-    count = len(text.ids)
+    count = text.ids.shape[0]
     zeros = jnp.zeros(count, jnp.int32)
     scores = likely = None
     if job.with_scores:
@@ -294,4 +294,4 @@ def _stops(job: Job, text: Text, number: Int[Array, ""]) -> Bool[Array, " R"]:
     """Whether each row ends with the token `number` behind its end."""
     longer = text._replace(end=text.end + number + 1)
     one = lambda row: job.stops(rows.of_row(longer, row))[0]
-    return jax.vmap(one)(jnp.arange(len(text.ids)))
+    return jax.vmap(one)(jnp.arange(text.ids.shape[0]))

@@ -106,7 +106,7 @@ def _beginning(job: Job) -> _Beams:
     return _Beams(
         text=text,
         score=jnp.broadcast_to(jnp.where(jnp.arange(beams) == 0, 0.0, NEVER), (batch, beams)),
-        parent=jnp.broadcast_to(jnp.arange(beams), (batch, beams)),
+        parent=jnp.broadcast_to(jnp.arange(beams, dtype=jnp.int32), (batch, beams)),
         finished=nothing,
         open=jnp.repeat(begun, groups),
         going=jnp.bool_(True),

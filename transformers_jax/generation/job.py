@@ -67,7 +67,7 @@ class Job:
 
     def stops(self, text: Text) -> Bool[Array, " R"]:
         """Which rows end with their last token."""
-        ended = jnp.zeros(len(text.ids), bool)
+        ended = jnp.zeros(text.ids.shape[0], bool)
         for criterion in self.criteria:
             ended |= criterion.stops(text)
         return ended

@@ -51,8 +51,8 @@ def begin_search(model: Any, job: Job) -> State:
     text = job.begin_text(copies)
     first, cache = prefill(model, job, copies)
     empty = text.start >= text.begin  # a row without text stays so
-    likely = jnp.zeros((job.width - text.begin, len(text.ids))) if job.with_log_probs else None
-    zeros = jnp.zeros(len(text.ids), jnp.int32)
+    likely = jnp.zeros((job.width - text.begin, text.ids.shape[0])) if job.with_log_probs else None
+    zeros = jnp.zeros(text.ids.shape[0], jnp.int32)
     state = State(text, empty, cache, score_buffer(model, job, text, cache), likely, zeros)
     return state if first is None else _choose(job, state, first, cache)
 
@@ -158,11 +158,11 @@ def _read(
     before = ids if whole else ids[:, :-1]
     cache = model.begin(ids.shape[0], job.width, source, **job.options.of_cache)
     first, count = None, before.shape[1]
-    piece = job.options.prefill_chunk_size or count
+    piece = job.options.prefill_chunk_size
     if count:
-        rest = count % piece or piece  # the first piece is the odd one
+        rest = count if piece is None else count % piece or piece  # the first is the odd one
         logits, cache = _read_piece(model, prompt, 0, rest, cache, others)
-        if count > rest:
+        if piece is not None and count > rest:
             starts = jnp.arange(rest, count, piece)
             logits, cache = _read_pieces(model, prompt, starts, piece, logits[:, -1:], cache)
         first = logits[:, -1].astype(jnp.float32) if whole else None
@@ -175,7 +175,9 @@ def _read_piece(
     model: Any, prompt: Prompt, start: Any, count: int, cache: Any, others: dict[str, Any]
 ) -> tuple[Float[Array, "B T V"], Any]:
     """Reads `count` columns of a prompt from `start` on."""
-    cut = lambda x: jax.lax.dynamic_slice_in_dim(x, start, count, axis=1)
+    known = isinstance(start, int)  # `count` may be symbolic then
+    of = jax.lax.dynamic_slice_in_dim
+    cut = lambda x: x[:, start : start + count] if known else of(x, start, count, axis=1)
     column = (start + jnp.arange(count))[None]
     own = prompt._replace(tags=jax.tree.map(cut, prompt.tags))
     columns = columns_of(model, own, column, column >= prompt.start[:, None])

@@ -28,11 +28,11 @@ class ClassifierFreeGuidanceLogitsProcessor(Processor):
         self.check("guidance_scale", lambda value: value > 1, "> 1")
 
     def process(self, text: Text, scores: Float[Array, "2R V"]) -> Float[Array, "R V"]:
-        if len(scores) != 2 * len(text.ids):
+        if len(scores) != 2 * text.ids.shape[0]:
             raise ValueError(
                 f"ClassifierFreeGuidanceLogitsProcessor: {len(scores)} rows of scores for "
-                f"{len(text.ids)} texts; expected twice as many, first those after the prompts, "
-                "then those without them (in generate, pass guidance_scale)"
+                f"{text.ids.shape[0]} texts; expected twice as many, first those after the "
+                "prompts, then those without them (in generate, pass guidance_scale)"
             )
         after, without = jnp.split(scores, 2)
         return without + (after - without) * self.guidance_scale

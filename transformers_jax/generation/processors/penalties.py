@@ -40,7 +40,7 @@ class RepetitionPenaltyLogitsProcessor(Processor):
         counted = text.written
         if self.prompt_ignore_length is not None:
             first = text.offset + jnp.atleast_1d(jnp.asarray(self.prompt_ignore_length))
-            first = first if first.shape[0] == 1 else copied(first, len(text.ids))
+            first = first if first.shape[0] == 1 else copied(first, text.ids.shape[0])
             counted &= jnp.arange(text.ids.shape[1]) >= first[:, None]
         return _scaled(scores, marked(text.ids, counted, scores.shape), self.penalty)
 

@@ -188,7 +188,7 @@ def by_length(words: Words) -> list[Words]:
 def ends_with(text: Text, group: Words) -> Bool[Array, "R N"]:
     """Which rows end with all but the last token of each sequence of a group."""
     count, table = len(group[0]) - 1, np.array(group)
-    rows = len(text.ids)
+    rows = text.ids.shape[0]
     if count > text.ids.shape[1]:
         return jnp.zeros((rows, len(group)), bool)
     if not count:

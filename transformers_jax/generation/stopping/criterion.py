@@ -56,7 +56,7 @@ class MaxLengthCriteria(Criterion):
         refuse_unless(self, "max_length", lambda value: value > 0, "> 0")
 
     def stops(self, text: Text) -> Bool[Array, " R"]:
-        return jnp.broadcast_to(text.length >= self.max_length, len(text.ids))
+        return jnp.broadcast_to(text.length >= self.max_length, text.ids.shape[0])
 
 
 @record
@@ -103,7 +103,7 @@ class MaxTimeCriteria(Criterion):
     def stops(self, text: Text) -> Bool[Array, " R"]:
         like = jax.ShapeDtypeStruct((), bool)
         late = io_callback(_is_late, like, self.max_time, self.initial_timestamp, text.end)
-        return jnp.broadcast_to(late, len(text.ids))
+        return jnp.broadcast_to(late, text.ids.shape[0])
 
 
 OF_SEARCH = 0.0
@@ -146,7 +146,7 @@ class Function(Criterion):
                 f"{self.name} cannot be traced by JAX ({type(error).__name__}: {error}); expected "
                 f"{EXPECTED}"
             ) from error
-        rows = len(text.ids)
+        rows = text.ids.shape[0]
         if made.dtype != bool or made.shape not in ((), (rows,)):
             raise ValueError(
                 f"{self.name} returned {made.dtype}{list(made.shape)}; return truth values, "
