@@ -74,7 +74,6 @@ def test_what_generation_config_says_to_draw_is_drawn(folder, tmp_path, here):
 
 
 def test_a_text_is_of_a_schema_or_a_grammar(folder, tmp_path, here, piped):
-    pytest.importorskip("llguidance")
     schema, grammar = tmp_path / "schema.json", tmp_path / "yes.lark"
     schema.write_text('{"enum": [12]}')
     grammar.write_text('start: "yes"')

@@ -6,13 +6,10 @@ import sys
 from pathlib import Path
 
 import jax
-import numpy as np
-import pytest
-
-pytest.importorskip("lm_eval")
-
 import lm_eval
 import lm_eval.tasks
+import numpy as np
+import pytest
 from datasets import Dataset, DatasetDict
 
 import transformers_jax as tj
