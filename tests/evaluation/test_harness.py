@@ -5,7 +5,6 @@ import math
 import sys
 from pathlib import Path
 
-import jax
 import lm_eval
 import lm_eval.tasks
 import numpy as np
@@ -13,6 +12,8 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 import transformers_jax as tj
+from tests.evaluation import models
+from tests.evaluation.models import reader
 from transformers_jax.data.tokenizers import train_tokenizer
 from transformers_jax.evaluation import harness
 from transformers_jax.evaluation.writing import cut
@@ -54,25 +55,7 @@ TEXTS = {
 }
 
 
-@functools.cache
-def reader():
-    return train_tokenizer("byte", [], 260, roles=("pad", "eos"))
-
-
-@functools.cache
-def model(kind="gpt"):
-    tokens = {f"{role}_token_id": int(reader().special_id(role)) for role in ("pad", "eos")}
-    if kind == "gpt":
-        config = tj.GPT2Config(
-            vocab_size=reader().max_id + 1, n_positions=64, n_embd=16, n_layer=1, n_head=2,
-            initializer_range=0.5, bos_token_id=tokens["eos_token_id"], **tokens,
-        )  # fmt: skip
-        return tj.from_config(config, head="causal_lm", key=jax.random.key(1))
-    config = tj.T5Config(
-        vocab_size=reader().max_id + 1, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2,
-        decoder_start_token_id=tokens["pad_token_id"], **tokens,
-    )  # fmt: skip
-    return tj.from_config(config, head="seq2seq_lm", key=jax.random.key(1))
+model = functools.partial(models.model, positions=64)  # fewer than the long documents have
 
 
 def made(kind="gpt", **options):

@@ -1,6 +1,5 @@
 """Questions behind examples: prompts, figures against their definitions, and what is refused."""
 
-import functools
 import json
 
 import jax
@@ -8,8 +7,8 @@ import numpy as np
 import pytest
 
 import transformers_jax as tj
+from tests.evaluation.models import model, reader
 from transformers_jax.data.tables import of_python
-from transformers_jax.data.tokenizers import train_tokenizer
 from transformers_jax.evaluation.in_context import InContext, evaluate_in_context, wilson
 from transformers_jax.evaluation.questions import prompt_of, read_questions, shots_of
 from transformers_jax.runs.evaluate import main
@@ -26,27 +25,6 @@ FREE = [
     {"prompt": "2+2", "answer": ["4", "four"]},
     {"prompt": "1+2", "answer": "3"},
 ]
-
-
-@functools.cache
-def reader():
-    return train_tokenizer("byte", [], 260, roles=("pad", "eos"))
-
-
-@functools.cache
-def model(kind="gpt"):
-    tokens = {f"{role}_token_id": int(reader().special_id(role)) for role in ("pad", "eos")}
-    if kind == "gpt":
-        config = tj.GPT2Config(
-            vocab_size=reader().max_id + 1, n_positions=128, n_embd=16, n_layer=1, n_head=2,
-            initializer_range=0.5, bos_token_id=tokens["eos_token_id"], **tokens,
-        )  # fmt: skip
-        return tj.from_config(config, head="causal_lm", key=jax.random.key(1))
-    config = tj.T5Config(
-        vocab_size=reader().max_id + 1, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2,
-        decoder_start_token_id=tokens["pad_token_id"], **tokens,
-    )  # fmt: skip
-    return tj.from_config(config, head="seq2seq_lm", key=jax.random.key(1))
 
 
 def run(records, kind="gpt", **settings):
