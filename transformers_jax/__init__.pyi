@@ -183,6 +183,7 @@ from .models.dinov3_vit import DINOv3ViTConfig as DINOv3ViTConfig
 from .models.distilbert import DistilBertConfig as DistilBertConfig
 from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
+from .models.esm import EsmConfig as EsmConfig
 from .models.falcon import FalconConfig as FalconConfig
 from .models.gemma import GemmaConfig as GemmaConfig
 from .models.gemma2 import Gemma2Config as Gemma2Config

@@ -296,7 +296,8 @@ def usable(report: Report, fills: Mapping[str, Fill]) -> Report:
 
 
 def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
-    """The config with what the file says about tied tables (`FamilyConfig.resolved`)."""
+    """The config with what the tensors of the file say: which tables are tied
+    (`FamilyConfig.resolved`), and numbers that config.json has not (`with_stored`)."""
     prefix = config.table("none").prefix
 
     def spelled(name: str) -> str | None:
@@ -309,7 +310,10 @@ def resolve_ties(config: FamilyConfig, checkpoint: Checkpoint) -> FamilyConfig:
             return None
         return checkpoint.same(one, other)
 
-    return config.resolved(equal)
+    def read(name: str) -> Any:
+        return None if (stored := spelled(name)) is None else checkpoint.read(stored)
+
+    return config.resolved(equal).with_stored(read)
 
 
 def generation_settings(folder: Path, config: FamilyConfig) -> Frozen:

@@ -179,6 +179,12 @@ DECODER = dict(
     bos_token_id=1,
     eos_token_id=2,
 )
+ESM = dict(
+    **{**BERT, "vocab_size": 33, "hidden_size": 32},
+    pad_token_id=1,
+    mask_token_id=32,
+    token_dropout=True,
+)
 CHOSEN = {
     "granite": (
         "GraniteForCausalLM",
@@ -319,6 +325,10 @@ CHOSEN = {
     "led": ("LEDForConditionalGeneration", LED),
     "led-base": ("LEDModel", LED),
     "led-question": ("LEDForQuestionAnswering", LED),
+    "esm-absolute": (
+        "EsmForMaskedLM",
+        {**ESM, "emb_layer_norm_before": True, "tie_word_embeddings": False},
+    ),
     "nomic-bert-base": ("NomicBertModel", NOMIC),
     "nomic-bert-mlm": ("NomicBertForMaskedLM", NOMIC),
     "nomic-bert-sequence": ("NomicBertForSequenceClassification", {**NOMIC, "num_labels": 4}),
@@ -801,6 +811,8 @@ def inputs_of(rng, architecture, config, model, size=None):
         return waves_of(rng, architecture, config, model)
     whole, config = config, text_of(config)
     ids, mask = rows_of(rng, config, (14, 9, 11), 14)
+    if getattr(config, "token_dropout", False):  # so that some tokens are dropped
+        ids = np.where(mask & (np.arange(14) % 5 == 3), config.mask_token_id, ids)
     inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
     masks = {14: mask}
     if hasattr(config, "attention_window"):

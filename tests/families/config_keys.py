@@ -195,6 +195,10 @@ FAMILY = {
         "num_hidden_layers": "the number of depths",
         "hidden_size": "follows from embed_dim and depths",
     },
+    "esm": {
+        "classifier_dropout": "of files of its first releases, where hidden_dropout_prob is read",
+        "hidden_act": "of files of its first releases; the activation is gelu",
+    },
     "roformer": {"pooler_activation": "it has no pooler"},
     "switch_transformers": {
         **dict.fromkeys(
@@ -237,6 +241,7 @@ FURTHER_FIELDS = {
     "transformers_jax": "ours: the mask that a model was trained with, which the reference ignores",
     "decoder_start_token_id": "begins what an encoder-decoder of two families writes",
     "_remove_final_layer_norm": "the list leaves out names that begin so",
+    "frequencies": "ours: the frequencies of a rotation that a file stores",
     "own_words": "in no file: which tables of words are stored apart",
     "forced_bos_token_id": "of generation, in config.json until v4",
     "forced_eos_token_id": "of generation, in config.json until v4",

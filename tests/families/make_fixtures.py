@@ -29,7 +29,7 @@ CHOSEN = (
     *("mpnet-mlm", "albert-pretraining", "roformer-mlm"),
     *("deberta-mlm", "deberta-v2-mlm"),
     *("mt5", "umt5", "switch", "longt5-tglobal"),
-    *("led", "nomic-bert-mlm"),
+    *("led", "nomic-bert-mlm", "esm-mlm"),
     *("vit-classify", "vit-masked", "clip-loss", "whisper"),
     *("deit-classify", "beit-classify", "dinov2-swiglu", "vit-mae-normalised"),
     *("dinov2-registers-classify", "beit-segment-beside"),

@@ -32,6 +32,8 @@ OLDER = {  # and a case with the names of today
     "older-clip-tower": "clip-vision-base",
     "older-wav2vec2": "wav2vec2-ctc",
     "runtime-nomic-bert": "nomic-bert-mlm",
+    "older-esm": "esm-mlm",
+    "runtime-esm-mlm": "esm-mlm",
     "older-opt": "opt",
     "older-bloom": "bloom",
     "older-gpt-neox": "gpt-neox",

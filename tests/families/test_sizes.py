@@ -180,6 +180,31 @@ SIZES = {  # name: (what config.json says, head, count)
         161_844_480,
     ),
     "led-large-16384": ({"model_type": "led"}, "none", 459_801_600),
+    "esm2_t6_8M": (
+        {
+            "model_type": "esm",
+            "position_embedding_type": "rotary",
+            "hidden_size": 320,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 20,
+            "intermediate_size": 1280,
+        },
+        "masked_lm",
+        7_512_474,
+    ),
+    "esm1b_t33_650M": (
+        {
+            "model_type": "esm",
+            "hidden_size": 1280,
+            "num_hidden_layers": 33,
+            "num_attention_heads": 20,
+            "intermediate_size": 5120,
+            "pad_token_id": 1,
+            "emb_layer_norm_before": True,
+        },
+        "masked_lm",
+        652_359_094,
+    ),
     "nomic-bert-2048": ({"model_type": "nomic_bert"}, "masked_lm", 137_354_304),
     "nomic-embed-text-v1.5": (
         {

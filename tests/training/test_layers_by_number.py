@@ -186,7 +186,7 @@ def known_of(model):
 
 # above a stack: poolers, the final norm, the projection from an encoder to a decoder
 WHOLE = re.compile(
-    r"(generator_)?head\.|pooler\.|(stack|encoder|decoder|generator_stack)\.norm\.|project\."
+    r"(generator_)?head\.|pooler\.|contacts\.|(stack|encoder|decoder|generator_stack)\.norm\.|project\."
 )
 ZOO = [(name, head) for name in CONFIGS for head in dict.fromkeys((HEADS[name], "none"))]
 ZOO = [pair for pair in ZOO if pair[0] != "albert" and pair[1] in CONFIGS[pair[0]]().HEADS.values()]

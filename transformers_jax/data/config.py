@@ -16,8 +16,8 @@ class Data(Settings):
     """Where text comes from and how it is cut."""
 
     path: str = "python_docs"
-    """python_docs, a file or folder of text, JSONL, CSV or Parquet, a folder of `transformers-jax
-    tokenize`, a .bin / .npy file of token ids, tfds:NAME, or hf:NAME"""
+    """python_docs, a file or folder of text, JSONL, CSV, Parquet or FASTA, a folder of
+    `transformers-jax tokenize`, a .bin / .npy file of token ids, tfds:NAME, or hf:NAME"""
     mixture: tuple[str, ...] = ()
     """several sources in place of path, each PATH=SHARE; shares sum to 1. Without shares, each
     counts as its size to the power of 1 / temperature"""
@@ -36,8 +36,9 @@ class Data(Settings):
     documents: Literal["file", "paragraph", "line"] = "file"
     """what a document of a plain text is"""
     tokenizer: str = "bpe"
-    """byte, character, or bpe, wordpiece, unigram (learned in the run), none (token files), or the
-    path of a tokenizer; unless it is a path, a folder of tokens brings its own"""
+    """byte, character, residues (of proteins), or bpe, wordpiece, unigram (learned in the run),
+    none (token files), or the path of a tokenizer; unless it is a path, a folder of tokens brings
+    its own"""
     vocab_size: int = 2048
     """tokens of a learned tokenizer"""
     length: int = 256

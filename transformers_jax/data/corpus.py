@@ -17,7 +17,7 @@ from transformers_jax.data.config import Data
 from transformers_jax.data.documents import batches, encode_batch, open_documents
 from transformers_jax.data.splits import check_trained, evaluated
 from transformers_jax.data.texts import RULES, Source, digest
-from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
+from transformers_jax.data.tokenizers import MADE, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, Tokens, chunks, collect, join, smallest_dtype
 from transformers_jax.data.verification import Expected
 from transformers_jax.processing.readers import Readers
@@ -54,7 +54,7 @@ class Corpus:
     @property
     def trained_tokenizer(self) -> bool:
         """Whether the vocabulary comes from the run and not from elsewhere."""
-        return self.tokenizer is not None and self.tokenizer.kind in KINDS
+        return self.tokenizer is not None and self.tokenizer.kind in MADE
 
     @property
     def readers(self) -> Readers:
@@ -225,7 +225,7 @@ def _tokenizer(
 ) -> Tokenizer | None:
     """The one that is named by its path, that of a folder of tokens, or one that is learned."""
     texts = [source.path for source in (*sources, *sets) if not source.ids]
-    if data.tokenizer not in (*KINDS, "none"):
+    if data.tokenizer not in (*MADE, "none"):
         try:
             return load_tokenizer(data.tokenizer)
         except ValueError as error:
@@ -277,7 +277,7 @@ def _check_folder(
             )
         if tokenizer is not None and expected not in (None, tokenizer.fingerprint):
             way = "pass --data.tokenizer none, which takes that of the folder"
-            if named not in (*KINDS, "none"):
+            if named not in (*MADE, "none"):
                 way = f"make it anew with `transformers-jax tokenize --tokenizer {named}`, or {way}"
             raise ValueError(
                 f"{source.path} was made with the tokenizer {expected}, and this run has "

@@ -14,13 +14,13 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from transformers_jax.data.classes import table
+from transformers_jax.data.classes import residues, table
 from transformers_jax.data.classes.make import put_template
 from transformers_jax.data.classes.options import Options
 from transformers_jax.data.classes.table import ANGLES
 from transformers_jax.data.classes.vocabulary import byte_symbols
 from transformers_jax.data.special import MODES
-from transformers_jax.data.tokenizer import KINDS, Tokenizer
+from transformers_jax.data.tokenizer import MADE, Tokenizer
 from transformers_jax.data.wrapped import refusing
 from transformers_jax.objectives.vocabulary import ROLES
 
@@ -40,7 +40,8 @@ def train_tokenizer(
 
     byte, character: one token each. bpe: byte pairs as in GPT-2 (Radford et al. 2019, section
     2.2). wordpiece: BERT's, cased (Devlin et al. 2018, section 4.1). unigram: the unigram language
-    model (Kudo 2018, section 3.2), over bytes, so that every text comes back.
+    model (Kudo 2018, section 3.2), over bytes, so that every text comes back. residues: the letters
+    of proteins, those of ESM-2, whatever the texts are.
 
     Args:
         vocab_size: all tokens of a learned vocabulary, special ones too; bytes and characters are
@@ -53,10 +54,11 @@ def train_tokenizer(
         ValueError: an unknown kind, role or mode, or a vocabulary that is too small.
     """
     modes = tuple(modes)
-    if kind not in KINDS:
-        raise ValueError(
-            f"tokenizer {kind!r} is unknown; it is one of {', '.join(KINDS)} or a path"
-        )
+    if kind not in MADE:
+        raise ValueError(f"tokenizer {kind!r} is unknown; it is one of {', '.join(MADE)} or a path")
+    if kind == "residues":
+        inner, files = residues.known()
+        return Tokenizer(inner, kind, residues.ROLES, tokenizer_class=residues.NAME, files=files)
     roles = [*roles, *(["unk"] if kind in ("wordpiece", "unigram") else [])]
     unknown = [r for r in roles if r not in ROLES] + [m for m in modes if m not in MODES]
     if unknown:

@@ -1,4 +1,5 @@
-"""Records of files: the lines of JSONL, the rows of a table (CSV, TSV) or of Parquet.
+"""Records of files: the lines of JSONL, the rows of a table (CSV, TSV) or of Parquet, the proteins
+of FASTA.
 
 A record is a dict from the names of columns to values; with each comes the place where it is, which
 errors about it begin with.
@@ -23,12 +24,13 @@ Placed = tuple[str, Record]
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 TABLES = {".csv": ",", ".tsv": "\t"}
 PARQUET = ".parquet"
+FASTA = (".fasta", ".fa", ".faa", ".fas")
 ARRAY = "a record is a line, not an array of them"
 
 
 def holds_records(file: Path) -> bool:
-    """Whether a file is JSONL, a table or Parquet, by its ending."""
-    return kind_of(file) in (*JSON_LINES, *TABLES, PARQUET)
+    """Whether a file is JSONL, a table, Parquet or FASTA, by its ending."""
+    return kind_of(file) in (*JSON_LINES, *TABLES, PARQUET, *FASTA)
 
 
 def read_records(
@@ -46,7 +48,9 @@ def read_records(
         return _table(file, encoding)
     if kind in JSON_LINES:
         return _json_lines(file, encoding)
-    known = ", ".join((*JSON_LINES, *TABLES, PARQUET))
+    if kind in FASTA:
+        return _fasta(file, encoding)
+    known = ", ".join((*JSON_LINES, *TABLES, PARQUET, *FASTA))
     raise ValueError(f"{file} holds no records, by its ending; those that do end in {known}")
 
 
@@ -125,3 +129,29 @@ def _parquet(file: Path, columns: Sequence[str] | None) -> Iterator[Placed]:
     for batch in open_parquet(file).iter_batches(batch_size=1024, columns=columns):
         for record in batch.to_pylist():
             yield f"{file}, row {next(numbers)}", record
+
+
+# ---------------------------------------------------------------- FASTA
+
+
+def _fasta(file: Path, encoding: str) -> Iterator[Placed]:
+    """The sequences of a FASTA file: `name`, the line behind ">", and `text`, the letters of all
+    lines up to the next."""
+    name, begins, letters = None, 0, list[str]()
+    lines = enumerate(without_mark(lines_of(file, encoding)), 1)
+    for number, line in itertools.chain(lines, [(0, ">")]):
+        line = line.strip()
+        if line.startswith(">"):
+            if name is not None:
+                where = f"{file}, line {begins}"
+                if not letters:
+                    raise ValueError(f"{where}: no sequence follows {name!r}")
+                yield where, {"name": name, "text": "".join(letters)}
+            name, begins, letters = line[1:].strip(), number, []
+        elif line and name is None:
+            raise ValueError(
+                f"{file}, line {number}: expected a line that begins with '>' and names the "
+                f"sequence behind it, as FASTA has it; {line[:40]!r} came"
+            )
+        elif line:
+            letters.append("".join(line.split()))

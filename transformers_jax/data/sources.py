@@ -48,8 +48,9 @@ def open_source(
     """A source by its name; only names and sizes of files are looked at, and columns of tables.
 
     python_docs; a text file; .jsonl (.jsonlines, .ndjson, .json; a record a line); .csv or .tsv
-    (.tab), the first line of which names its columns; .parquet; any of these as .gz, .bz2, .xz or
-    .zst; a folder or a glob pattern of such files; files or folders in a folder that are called so
+    (.tab), the first line of which names its columns; .parquet; .fasta (.fa, .faa, .fas), of which
+    a document is a sequence; any of these as .gz, .bz2, .xz or .zst;
+    a folder or a glob pattern of such files; files or folders in a folder that are called so
     are its splits (splits.py); tfds:NAME, tfds:/folder/of/a/version; hf:NAME, hf:/folder.
 
     Args:

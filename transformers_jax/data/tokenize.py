@@ -37,7 +37,7 @@ from transformers_jax.data.token_folders import (
     read_checked,
     read_meta,
 )
-from transformers_jax.data.tokenizers import KINDS, Tokenizer, load_tokenizer, train_tokenizer
+from transformers_jax.data.tokenizers import MADE, Tokenizer, load_tokenizer, train_tokenizer
 from transformers_jax.data.tokens import Encoded, smallest_dtype
 from transformers_jax.json_files import as_json, with_digest
 from transformers_jax.printing import print_line
@@ -286,7 +286,7 @@ def _check_tokenizer(request: Request, out: Path) -> None:
     Raises:
         ValueError: there is none, or it lacks the token at the end of documents.
     """
-    if request.tokenizer in KINDS or (out / LEARNED).is_file():
+    if request.tokenizer in MADE or (out / LEARNED).is_file():
         return
     tokenizer = load_tokenizer(request.tokenizer)
     if request.eos:
@@ -306,7 +306,7 @@ def _tokenizer(request: Request, out: Path, texts: Iterable[str]) -> Tokenizer:
     """The one of the folder, once it is there; else the one that is named, or a learned one."""
     if (out / LEARNED).is_file() and _is_whole(out):
         return load_tokenizer(out)
-    if request.tokenizer in KINDS:
+    if request.tokenizer in MADE:
         roles = tuple(dict.fromkeys([*request.roles, *(["eos"] if request.eos else [])]))
         special = roles, request.sentinels, request.modes
         tokenizer = train_tokenizer(request.tokenizer, texts, request.vocab_size, *special)

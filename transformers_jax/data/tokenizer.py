@@ -21,6 +21,10 @@ from transformers_jax.objectives.vocabulary import Vocabulary
 from transformers_jax.publish import publish, publish_json
 
 KINDS = ("byte", "character", "bpe", "wordpiece", "unigram")
+"""Tokenizers that are learned from texts."""
+
+MADE = (*KINDS, "residues")
+"""Those, and the one whose letters are known, of which no file has to be there."""
 
 
 class Tokenizer(Wrapped):

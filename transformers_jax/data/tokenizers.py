@@ -17,14 +17,14 @@ from transformers_jax.data.classes.options import CONFIG, Options
 from transformers_jax.data.classes.table import CLASSES, GENERIC
 from transformers_jax.data.classes.vocabulary import kind_of
 from transformers_jax.data.learned import train_tokenizer
-from transformers_jax.data.tokenizer import KINDS, Tokenizer
+from transformers_jax.data.tokenizer import KINDS, MADE, Tokenizer
 from transformers_jax.data.tokenizer_settings import settings
 from transformers_jax.data.wrapped import refusing
 from transformers_jax.hub.download import is_id, resolve
 from transformers_jax.json_files import read_json
 from transformers_jax.models import family_of
 
-__all__ = ["KINDS", "Tokenizer", "load_tokenizer", "train_tokenizer"]
+__all__ = ["KINDS", "MADE", "Tokenizer", "load_tokenizer", "train_tokenizer"]
 
 Reader = tuple[Path, Callable[[Path, Options], make.Loaded], str | None]
 JSON = "tokenizer.json"
@@ -93,7 +93,7 @@ def load_tokenizer(
                 inner.no_truncation()
         settled = {"padding_side": loaded.padding_side, **settings(config, name)}
         special = _special(loaded, bool(config) or (folder / options.MAP).is_file())
-        kind = config["kind"] if config.get("kind") in KINDS else "loaded"
+        kind = config["kind"] if config.get("kind") in MADE else "loaded"
         of = lambda inner, **more: Tokenizer(
             inner, kind, special, _chat(file, config), **settled, **more
         )

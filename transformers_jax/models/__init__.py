@@ -45,6 +45,7 @@ FAMILIES = {
     "distilbert": "distilbert:DistilBertConfig",
     "electra": "electra:ElectraConfig",
     "encoder-decoder": "encoder_decoder:EncoderDecoderConfig",
+    "esm": "esm:EsmConfig",
     "falcon": "falcon:FalconConfig",
     "gemma": "gemma:GemmaConfig",
     "gemma2": "gemma2:Gemma2Config",

@@ -25,17 +25,14 @@ from transformers_jax.spelling import nearest
 
 IGNORED = frozenset(
     # how it was made, or how the reference implementation runs it
-    """transformers_version _name_or_path name_or_path use_cache output_attentions return_dict
+    """transformers_version _name_or_path name_or_path use_cache output_attentions return_dict n_ctx
     output_hidden_states torchscript use_bfloat16 gradient_checkpointing tokenizer_class prefix
-    chunk_size_feed_forward finetuning_task task_specific_params _attn_implementation
-    attn_implementation _attn_implementation_autoset pretraining_tp auto_map n_ctx
-    _from_model_config use_return_dict reorder_and_upcast_attn model_max_length
-    output_past eos_token_ids xla_device tf_legacy_loss
+    chunk_size_feed_forward finetuning_task task_specific_params _attn_implementation auto_map
+    attn_implementation _attn_implementation_autoset pretraining_tp _from_model_config output_past
+    use_return_dict reorder_and_upcast_attn model_max_length eos_token_ids xla_device tf_legacy_loss
     """
     # notes of authors and of other libraries, and ids that only tokenizers read
-    """language name _commit_hash
-    transformers.js_config mask_token_id cls_token_id unk_token_id
-    """
+    """language name _commit_hash transformers.js_config mask_token_id cls_token_id unk_token_id """
     # generation settings, which v4 stored here and v5 stores in generation_config.json
     """max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
     temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
@@ -335,6 +332,10 @@ class FamilyConfig:
         if not self.tie_word_embeddings or not apart:
             return self
         return self.replace(tie_word_embeddings=False)
+
+    def with_stored(self, read: Callable[[str], Any]) -> Self:
+        """The config with what only numbers of stored tensors say, which `read(name)` gives."""
+        return self
 
     def architecture(self, head: str) -> str:
         """Hugging Face's class name of a head."""

@@ -32,7 +32,11 @@ def wrong_type(name: str, hint: Any, value: Any) -> list[str]:
 def out_of_range(config: Any) -> list[str]:
     """What is wrong with sizes below one, rates that are none, and an unknown problem type."""
     fields = [(f.name, f.type, getattr(config, f.name)) for f in dataclasses.fields(config)]
-    numbers = [(name, value) for name, _, value in fields if isinstance(value, (int, float))]
+    numbers = [
+        (name, value)
+        for name, _, value in fields
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    ]
     sizes = [(name, value) for name, kind, value in fields if kind == "int"]
     small = [f"{name}={value}" for name, value in sizes if value < (name not in MAY_BE_ZERO)]
     problems = [", ".join(small) + ": sizes are at least 1"] if small else []

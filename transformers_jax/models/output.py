@@ -78,6 +78,9 @@ class Output(Mapping[str, Any]):
     cls_logits: Float[Array, "B N"]
     distillation_logits: Float[Array, "B N"]
 
+    # of proteins
+    contacts: Float[Array, "B L L"]
+
     # of encoder-decoders
     encoder_last_hidden_state: Float[Array, "B S E"]
     encoder_hidden_states: tuple[Float[Array, "B S E"], ...]

@@ -99,6 +99,8 @@ def rotate(
 
 def _frequencies(rotary: spec.Rotary, dim: int, position: Array) -> Array | np.ndarray:
     """Radians per position of each pair, after scaling."""
+    if rotary.frequencies is not None:
+        return np.array(rotary.frequencies, np.float32)
     exponent = np.arange(0, dim, 2, dtype=np.float64) / dim
     frequency = (1.0 / rotary.base**exponent).astype(np.float32)
     scaling = rotary.scaling

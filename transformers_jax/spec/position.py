@@ -68,6 +68,8 @@ class Rotary:
     `fraction` of each head is rotated (GPT-NeoX: 0.25). The numbers i and i + R/2 of these R are a
     pair, or, `interleaved`, 2i and 2i + 1 (RoFormer, GPT-J).
     With `values` the values are rotated as well (RoFormer).
+    `frequencies` are radians per position of each pair in place of those of the base, where files
+    hold others (ESM, whose were rounded to float16).
     """
 
     base: float = 10000.0
@@ -75,6 +77,7 @@ class Rotary:
     scaling: Scaling | None = None
     interleaved: bool = False
     values: bool = False
+    frequencies: tuple[float, ...] | None = None
 
     def check(self, width: int) -> None:
         """Raises ValueError where heads of this width cannot be rotated so."""
@@ -83,6 +86,11 @@ class Rotary:
             raise ValueError(
                 f"a rotation turns pairs: kv ({width}) times the fraction ({self.fraction}) that "
                 "is rotated must be an even number"
+            )
+        if self.frequencies is not None and len(self.frequencies) != turned // 2:
+            raise ValueError(
+                f"a rotation has {len(self.frequencies)} frequencies; {turned // 2} pairs of "
+                f"numbers of each head are rotated (half of {turned}): give one for each"
             )
         if isinstance(scaling := self.scaling, LongScaling):
             short, long = len(scaling.short), len(scaling.long)

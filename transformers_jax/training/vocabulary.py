@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from transformers_jax.data.config import Table
 from transformers_jax.data.corpus import Corpus, check_ids
 from transformers_jax.data.tables import Records
-from transformers_jax.data.tokenizers import KINDS, Tokenizer, has_tokenizer, load_tokenizer
+from transformers_jax.data.tokenizers import MADE, Tokenizer, has_tokenizer, load_tokenizer
 from transformers_jax.models.composite import with_words, words_of
 from transformers_jax.models.config import FamilyConfig
 from transformers_jax.objectives import Vocabulary
@@ -42,7 +42,7 @@ def tokenizer_of(config: TrainConfig) -> str:
         raise ValueError(
             f"{where}: name the one that belongs to it, as in --data.tokenizer DIR{learned}"
         )
-    if named in KINDS:
+    if named in MADE:
         raise ValueError(
             f"data.tokenizer: one that is learned ({named}) has other tokens than those of "
             f"{config.init_from}; leave it out for the model's own"
@@ -87,7 +87,7 @@ def of_languages(path: str | Path, task: Any) -> Tokenizer:
 
 def learns_tokenizer(config: TrainConfig) -> bool:
     """Whether the tokenizer of a task is learned from its table: of a model that begins anew."""
-    return config.init_from is None and config.data.tokenizer in KINDS
+    return config.init_from is None and config.data.tokenizer in MADE
 
 
 def model_for(config: TrainConfig, tokenizer: Tokenizer) -> FamilyConfig:

@@ -200,6 +200,19 @@ CONFIGS = {
     "pegasus": lambda: tj.PegasusConfig(**BART),
     "mpnet": lambda: tj.MPNetConfig(**BERT),
     "nomic_bert": lambda: tj.NomicBertConfig(**{**BERT, "hidden_size": 24}),
+    "esm": lambda: tj.EsmConfig(
+        **BERT,
+        pad_token_id=1,
+        mask_token_id=4,
+        token_dropout=True,
+        emb_layer_norm_before=True,
+    ),
+    "esm_rotary": lambda: tj.EsmConfig(
+        **{**BERT, "hidden_size": 24},
+        position_embedding_type="rotary",
+        mask_token_id=4,
+        token_dropout=True,
+    ),
     "roberta": lambda: tj.RobertaConfig(**BERT),
     "xlm_roberta_xl": lambda: tj.XLMRobertaXLConfig(**BERT),
     "roformer": lambda: tj.RoFormerConfig(
@@ -496,6 +509,8 @@ HEADS = {
     "pegasus": "seq2seq_lm",
     "mpnet": "masked_lm",
     "nomic_bert": "masked_lm",
+    "esm": "masked_lm",
+    "esm_rotary": "masked_lm",
     "roberta": "masked_lm",
     "roformer": "masked_lm",
     "longt5": "seq2seq_lm",

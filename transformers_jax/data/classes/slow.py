@@ -1,7 +1,8 @@
 """Classes whose tokenizers PyTorch transformers writes in Python: no tokenizer.json holds them.
 
 M2M-100 and Marian look the pieces of SentencePiece models up in a vocabulary of their own;
-BlenderBot-small writes the ends of words its own way; ByT5 has the bytes of a text and no file.
+BlenderBot-small writes the ends of words its own way; ByT5 has the bytes of a text and no file; ESM
+knows residues and refuses other letters.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from transformers_jax.data import sentencepiece
-from transformers_jax.data.classes import characters, languages
+from transformers_jax.data.classes import characters, languages, residues
 from transformers_jax.data.classes.make import Loaded, put_language, put_template
 from transformers_jax.data.classes.models import assembled
 from transformers_jax.data.classes.options import ROLES, Options, add_tokens, token
@@ -261,4 +262,5 @@ CLASSES = {
     "BlenderbotSmallTokenizer": SlowClass(("vocab.json", "merges.txt"), _blenderbot_small),
     "ByT5Tokenizer": SlowClass(("tokenizer_config.json",), _byt5),
     characters.NAME: SlowClass((characters.VOCAB,), characters.wav2vec2_ctc),
+    residues.NAME: SlowClass((residues.VOCAB,), residues.esm),
 }

@@ -302,6 +302,7 @@ CLASS_OF_MODEL = {
     **{model: one.name for one in _TABLE for model in one.models.split()},
     "blenderbot-small": "BlenderbotSmallTokenizer",
     "byt5": "ByT5Tokenizer",
+    "esm": "EsmTokenizer",
     "m2m_100": "M2M100Tokenizer",
     "marian": "MarianTokenizer",
     "modernbert": "PreTrainedTokenizerFast",

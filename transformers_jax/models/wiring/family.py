@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -76,8 +76,12 @@ class OneTower(FamilyConfig):
         cross = {"cross": masks["cross"]} if masks.get("cross") else {}
         stack = Stack(self.spec(masks.get("decoder"), **cross), execution)
         tower = Tower(self.embedder(head), stack, pooler=self.pooler(head), reduce=self.reduce())
-        routing = self.routing(head)
-        return Network({"stack": tower}, self.head_run_by(head, execution), routing=routing)
+        own = self.head_run_by(head, execution)
+        return self.network({"stack": tower}, own, routing=self.routing(head))
+
+    def network(self, towers: Mapping[str, Tower], head: Head | None, **options: Any) -> Network:
+        """The network of its tower and this head."""
+        return Network(towers, head, **options)
 
     def head_run_by(self, head: str, execution: Any) -> Head | None:
         """The head of a model that is run in this way; None for a bare backbone."""
