@@ -51,6 +51,10 @@ from .embedding.encode import (
 from .embedding.features import features as features
 from .embedding.zero_shot import zero_shot as zero_shot
 from .generation import generate as generate
+from .generation.constraints import (
+    DisjunctiveConstraint as DisjunctiveConstraint,
+    PhrasalConstraint as PhrasalConstraint,
+)
 from .generation.detection import (
     WatermarkDetector as WatermarkDetector,
     WatermarkDetectorOutput as WatermarkDetectorOutput,

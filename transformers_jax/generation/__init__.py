@@ -16,7 +16,8 @@ guidance.py    the other prompt of a text; watermarks.py, lists of green tokens
 detection.py   whether a text is marked
 sampling.py    the draw
 search.py      prefill and the loop: greedy and sampling
-beam.py        beam search
+beam.py        beam search; hypotheses.py, its finished texts
+constraints.py what a text has to contain; constrained.py, beams that write it
 contrastive.py contrastive search
 strategies.py  the strategies of search, and which one options ask for
 rows.py        texts that grow by numbers of tokens of their own
@@ -259,7 +260,7 @@ def _run(
         other = None if other_params is None else merge(other_definition, other_params)
         drafter = assistance.drafter(whole, other, job)
         return assisted_search(model, job, drafter, assistance.size)
-    return strategy_of(job.options).search(model, job)
+    return strategy_of(job.options, job.forest is not None).search(model, job)
 
 
 def _finish(result: Result, request: Request, run: Run | None, fixed_width: bool) -> Output:

@@ -60,6 +60,13 @@ def assistance_of(model: Model, options: Options, assistant: Any) -> Assistance 
         return None
     if len(names) > 1:
         raise ValueError(f"{' and '.join(names)} are two sources of drafts; pass one of them")
+    words = [name for name in ("force_words_ids", "constraints") if getattr(options, name)]
+    if words:
+        without = ", ".join(f"{name}=None" for name in words)
+        raise ValueError(
+            f"{names[0]} drafts for one text a row, and {' and '.join(words)} are searched for "
+            f"with beams; pass {without} and num_beams=1, or leave {names[0]} out"
+        )
     if options.num_beams > 1:
         raise ValueError(
             f"{names[0]} drafts for one text a row, and num_beams is {options.num_beams}; pass "

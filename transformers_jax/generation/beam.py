@@ -21,6 +21,15 @@ import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int
 from transformers_jax.generation import sampling
+from transformers_jax.generation.hypotheses import (
+    NEVER,
+    Hypotheses,
+    best_of,
+    may_improve,
+    no_hypotheses,
+    pick,
+    top,
+)
 from transformers_jax.generation.job import Job, Result
 from transformers_jax.generation.processors.diversity import with_used
 from transformers_jax.generation.search import (
@@ -34,34 +43,20 @@ from transformers_jax.generation.search import (
 )
 from transformers_jax.generation.text import Text
 
-NEVER = -1e20
-"""Score of an unused slot among the running beams: below every sum of log-probabilities (which
-options may scale within `SCALE_LIMITS`) and above the score of banned tokens. An unused slot among
-the hypotheses has the score -inf, because `length_penalty` may make theirs arbitrarily low."""
 
-
-class _Hypotheses(NamedTuple):
-    """Finished beams, best first. Slots that are still empty have the score -inf."""
-
-    ids: Int[Array, "B N W"]
-    score: Float[Array, "B N"]
-    length: Int[Array, "B N"]
-    real: Bool[Array, "B N"]
-
-
-class _Beams(NamedTuple):
+class Running(NamedTuple):
     """The beams of B prompts, or of B groups."""
 
     text: Text  # the running beams: rows (b n)
     score: Float[Array, "B N"]
     parent: Int[Array, "B N"]  # which of the N beams each running one continues
-    finished: _Hypotheses
+    finished: Hypotheses
     open: Bool[Array, " B"]  # a running beam may still become better than the worst hypothesis
     going: Bool[Array, ""]
 
 
 class _State(NamedTuple):
-    beams: _Beams
+    beams: Running
     cache: Any
     scores: Float[Array, "width R V"] | None
 
@@ -78,10 +73,10 @@ def beam_search(model: Any, job: Job) -> Result:
         return _State(beams, cache, scores)
 
     def step(state: _State) -> _State:
-        return choose(state, *advance(model, state.beams.text, _follow(state)))
+        return choose(state, *advance(model, state.beams.text, follow(state)))
 
     first, cache = prefill(model, job, job.options.num_beams)
-    beams = _beginning(job)
+    beams = beginning(job)
     state = _State(beams, cache, score_buffer(model, job, beams.text, cache))
     state = state if first is None else choose(state, first, cache)
     state = loop(model, lambda state: state.beams.going, step, state)
@@ -90,30 +85,24 @@ def beam_search(model: Any, job: Job) -> Result:
     return Result(ids, best.length.max(), best.score.reshape(-1), state.scores)
 
 
-def _beginning(job: Job) -> _Beams:
+def beginning(job: Job) -> Running:
     """All beams of a row (or group) hold the prompt; only the first counts, or all would be the
     same."""
     options, groups = job.options, job.options.num_beam_groups
     batch, beams = job.prompt.ids.shape[0] * groups, options.num_beams // groups
     text = job.begin_text(options.num_beams)
-    nothing = _Hypotheses(
-        ids=text.ids.reshape(batch, beams, -1),
-        score=jnp.full((batch, beams), -jnp.inf),
-        length=jnp.zeros((batch, beams), jnp.int32),
-        real=jnp.zeros((batch, beams), bool),
-    )
     begun = job.prompt.start < job.prompt.ids.shape[1]  # a row without text stays empty
-    return _Beams(
+    return Running(
         text=text,
         score=jnp.broadcast_to(jnp.where(jnp.arange(beams) == 0, 0.0, NEVER), (batch, beams)),
         parent=jnp.broadcast_to(jnp.arange(beams, dtype=jnp.int32), (batch, beams)),
-        finished=nothing,
+        finished=no_hypotheses(text.ids.reshape(batch, beams, -1)),
         open=jnp.repeat(begun, groups),
         going=jnp.bool_(True),
     )
 
 
-def _follow(state: _State) -> Any:
+def follow(state: _State) -> Any:
     """The cache of the running beams, moved with them. (`lax.cond` around it, for where each beam
     continues itself, copies more than it saves.)"""
     parent = state.beams.parent
@@ -122,16 +111,16 @@ def _follow(state: _State) -> Any:
     return state.cache.reorder(rows)
 
 
-def _best(finished: _Hypotheses, job: Job) -> _Hypotheses:
+def _best(finished: Hypotheses, job: Job) -> Hypotheses:
     """The best hypotheses of each prompt, of all of its groups."""
     batch, count = job.prompt.ids.shape[0], job.options.num_return_sequences
     whole = jax.tree.map(lambda x: x.reshape(batch, -1, *x.shape[2:]), finished)
     if job.options.num_beam_groups > 1:
-        return _first(whole, count)
+        return top(whole, count)
     return jax.tree.map(lambda x: x[:, :count], whole)
 
 
-def _step_groups(beams: _Beams, chances: Scores, job: Job) -> tuple[_Beams, Float[Array, "R V"]]:
+def _step_groups(beams: Running, chances: Scores, job: Job) -> tuple[Running, Float[Array, "R V"]]:
     """The beams with one token more, and their log-probabilities after all processors."""
     groups, batch = job.options.num_beam_groups, job.prompt.ids.shape[0]
     if groups == 1:
@@ -151,7 +140,7 @@ def _step_groups(beams: _Beams, chances: Scores, job: Job) -> tuple[_Beams, Floa
         tokens = jnp.concatenate(written, axis=1) if written else None
         processors = with_used(job.processors, tokens, vocabulary)
         chance = processed(replace(job, processors=processors), rows, chance)
-        begun = _Beams(rows, score, score.astype(jnp.int32), finished, still_open, beams.going)
+        begun = Running(rows, score, score.astype(jnp.int32), finished, still_open, beams.going)
         one = _step(begun, chance, job)
         last = one.text.last(1)[0].reshape(batch, -1)
         written.append(jnp.where(still_open[:, None], last, job.pad))  # once ended: padding
@@ -162,7 +151,7 @@ def _step_groups(beams: _Beams, chances: Scores, job: Job) -> tuple[_Beams, Floa
     joined = [jax.tree.map(functools.partial(_joined, batch), *each) for each in (*fields, chance)]
     ids, score, parent, finished, still_open, chance = joined
     text = text._replace(ids=ids, end=text.end + 1)
-    return _Beams(text, score, parent, finished, still_open, jnp.stack(going).any()), chance
+    return Running(text, score, parent, finished, still_open, jnp.stack(going).any()), chance
 
 
 def _flat(group: int, x: Array) -> Array:
@@ -176,24 +165,24 @@ def _joined(batch: int, *groups: Array) -> Array:
     return jnp.stack(apart, axis=1).reshape(-1, *groups[0].shape[1:])
 
 
-def _step(state: _Beams, chance: Float[Array, "R V"], job: Job) -> _Beams:
+def _step(state: Running, chance: Float[Array, "R V"], job: Job) -> Running:
     """Extends the running beams by one token; `chance` is the log-probability of each."""
     options = job.options
     (batch, beams), vocab = state.score.shape, chance.shape[1]
     total = (chance.reshape(batch, beams, vocab) + state.score[..., None]).reshape(batch, -1)
     length = state.text.new + 1  # in generated tokens, this one included
-    score, index = _candidates(total, beams, job, state.text.new)
+    score, index = candidates(total, beams, job, state.text.new)
     still_open = state.open & ~jnp.isnan(score).all(axis=1)  # NaN: some id is out of range
     parent, token = index // vocab, (index % vocab).astype(state.text.ids.dtype)
 
-    ids = _pick(state.text.ids.reshape(batch, beams, -1), parent)  # (B, candidates, W)
+    ids = pick(state.text.ids.reshape(batch, beams, -1), parent)  # (B, candidates, W)
     ids = jax.lax.dynamic_update_slice_in_dim(ids, token[..., None], state.text.end, axis=2)
-    ends = _stops(ids, state.text, job)
+    ends = ending(ids, state.text, job)
     stops = ends | (length >= job.limit)
 
     running, best = jax.lax.top_k(jnp.where(stops, score + NEVER, score), beams)
     text = state.text._replace(
-        ids=_pick(ids, best).reshape(batch * beams, -1), end=state.text.end + 1
+        ids=pick(ids, best).reshape(batch * beams, -1), end=state.text.end + 1
     )
 
     normalised = score / length.astype(jnp.float32) ** job.length_penalty
@@ -204,26 +193,26 @@ def _step(state: _Beams, chance: Float[Array, "R V"], job: Job) -> _Beams:
         if options.num_beam_groups > 1:  # a group that is full takes none that is cut off
             count = (accepted & ends).sum(axis=1) + state.finished.real.sum(axis=1)
             accepted &= ends | (count < beams)[:, None]
-    fresh = _Hypotheses(
+    fresh = Hypotheses(
         ids,
         jnp.where(accepted, normalised, -jnp.inf),
         jnp.broadcast_to(length, score.shape),
         accepted,
     )
-    finished = _best_of(state.finished, fresh, beams)
+    finished = best_of(state.finished, fresh, beams)
 
     # of groups, transformers compares the best candidate, though it may have ended
     leading = score[:, 0] if options.num_beam_groups > 1 else running[:, 0]
     runs = running[:, 0] > NEVER / 2  # where all have ended, none does
-    still_open &= runs & _may_improve(leading, finished, length, job)
+    still_open &= runs & may_improve(leading, finished, length, job)
     going = still_open.any() & ~stops.all()
     if options.early_stopping is True:
         still_open &= ~finished.real.all(axis=1)
         going &= ~finished.real.all()
-    return _Beams(text, running, _pick(parent, best), finished, still_open, going)
+    return Running(text, running, pick(parent, best), finished, still_open, going)
 
 
-def _stops(ids: Int[Array, "B C W"], text: Text, job: Job) -> Bool[Array, "B C"]:
+def ending(ids: Int[Array, "B C W"], text: Text, job: Job) -> Bool[Array, "B C"]:
     """Which continuations end, of a text that is one token longer."""
     batch, count, width = ids.shape
     start = jnp.repeat(job.prompt.start, count)
@@ -231,7 +220,7 @@ def _stops(ids: Int[Array, "B C W"], text: Text, job: Job) -> Bool[Array, "B C"]
     return job.stops(rows).reshape(batch, count)
 
 
-def _candidates(
+def candidates(
     total: Float[Array, "B N*V"], beams: int, job: Job, step: Int[Array, ""]
 ) -> tuple[Float[Array, "B C"], Int[Array, "B C"]]:
     """The continuations to look at, best first (or drawn): so many that all beams run on."""
@@ -240,35 +229,3 @@ def _candidates(
     if job.options.do_sample:
         return sampling.draw_without_replacement(job.step_key(step), total, count)
     return jax.lax.top_k(total, count)
-
-
-def _best_of(old: _Hypotheses, new: _Hypotheses, count: int) -> _Hypotheses:
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), old, new)
-    return _first(both, count)
-
-
-def _first(hypotheses: _Hypotheses, count: int) -> _Hypotheses:
-    """The best `count` of each row, best first."""
-    best = jax.lax.top_k(hypotheses.score, count)[1]
-    return jax.tree.map(lambda x: _pick(x, best), hypotheses)
-
-
-def _may_improve(
-    best_running: Float[Array, " B"], finished: _Hypotheses, length: Int[Array, ""], job: Job
-) -> Bool[Array, " B"]:
-    """Whether the best running beam could still become better than the worst hypothesis.
-
-    By default its score is normalised by the present length; with early_stopping="never" and a
-    penalty that favours long texts, by the greatest length it could reach.
-    """
-    penalty = job.length_penalty
-    if job.options.early_stopping == "never":
-        length = jnp.where(penalty > 0, job.limit, length)
-    attainable = best_running / length.astype(jnp.float32) ** penalty
-    worst = jnp.where(finished.real.all(axis=1), finished.score.min(axis=1), -jnp.inf)
-    return attainable > worst
-
-
-def _pick(x: Array, index: Int[Array, "B C"]) -> Array:
-    """x[b, index[b, c]] for every b and c."""
-    return x[jnp.arange(x.shape[0])[:, None], index]

@@ -16,10 +16,11 @@ import numpy as np
 
 from transformers_jax.arrays import Bool, Int, is_symbolic, is_traced
 from transformers_jax.generation import padding
+from transformers_jax.generation.constraints import check_room
 from transformers_jax.generation.guidance import Negative
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.padding import Call, HostOrTraced
-from transformers_jax.generation.ranges import check_length_penalty
+from transformers_jax.generation.ranges import check_count, check_length_penalty
 from transformers_jax.generation.source import compares_source, read_source
 from transformers_jax.generation.tags import TagReader, needed_tags
 from transformers_jax.generation.text import Prompt
@@ -64,6 +65,8 @@ def read(call: Call) -> Request:
     new = _new_tokens(options, columns, most)
     if not is_symbolic(new):
         check_length_penalty(options, new)
+        check_room(options, new)
+        check_count(options, new, reading.vocabulary)
     _check_positions("prompt", columns, start, new, most)
     negative = Negative(call, ids)
     if negative.start is not None:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int, Key
+from transformers_jax.generation.constraints import Forest
 from transformers_jax.generation.guidance import Guidance
 from transformers_jax.generation.options import Options
 from transformers_jax.generation.processors import Processor
@@ -38,6 +39,7 @@ class Job:
     width: int = field(metadata={"static": True})  # of cache and text: prompt and new tokens fit
     with_scores: bool = field(metadata={"static": True})
     with_log_probs: bool = field(default=False, metadata={"static": True})
+    forest: Forest | None = None  # words that every text has to contain
 
     @property
     def pad(self) -> int:

@@ -20,6 +20,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers_jax.arrays import is_traced
+from transformers_jax.generation.constraints import (
+    Constraint,
+    ForcedWords,
+    check_forced,
+    read_constraints,
+    read_words,
+)
 from transformers_jax.generation.ranges import (
     TOKENS,
     check_candidates,
@@ -62,6 +69,8 @@ class Options:
     early_stopping: bool | str = False  # True, False or "never"
     num_return_sequences: int = 1
     penalty_alpha: float = 0.0  # contrastive search, among the top_k best tokens
+    force_words_ids: ForcedWords = ()  # words that a text has to contain; of a list of words, one
+    constraints: tuple[Constraint, ...] = ()  # the same as records
     best_of: int | None = None  # so many samples, of which the best are returned
 
     guidance_scale: float = 1.0  # away from the scores after negative_prompt_ids
@@ -129,7 +138,7 @@ ONLY_SAMPLED = (
 # means "off", as None does. Any other value raises, wherever it was set.
 UNSUPPORTED: dict[str, Any] = {
     **dict.fromkeys(("token_healing", "low_memory"), False),
-    **dict.fromkeys(("constraints", "force_words_ids", "dola_layers"), None),
+    "dola_layers": None,
 }
 
 # Options of transformers about how, not what: accepted, without effect here.
@@ -172,6 +181,7 @@ def resolve(
     if (options.pad_token_id or 0) < 0:  # some configs write -1 for none
         options = replace(options, pad_token_id=None)
     check_tokens(options, vocabulary)
+    check_forced(options)
     if options.penalty_alpha:
         check_candidates(options, "top_k" in values, vocabulary)
     if options.pad_token_id is None and options.eos_token_id:
@@ -257,6 +267,10 @@ def _normal(name: str, value: Any) -> Any:
         value = list(value.items())
     if name == "watermarking_config":
         return marking(value)
+    if name == "force_words_ids":
+        return read_words(value)
+    if name == "constraints":
+        return read_constraints(value)
     if name == "stop_strings":
         return check_strings(name, value)
     value = _plain(value)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from transformers_jax.arrays import Array, Int, Key, check_key
 from transformers_jax.face import public
 from transformers_jax.generation.assistance import Assistance, assistance_of
+from transformers_jax.generation.constraints import forced, forest_of
 from transformers_jax.generation.grammar import grammar_of
 from transformers_jax.generation.guidance import Guidance
 from transformers_jax.generation.inputs import Request, check_head, read
@@ -187,7 +188,7 @@ def _job(request: Request, call: Call, key: Key | None, run: Run | None, **kept:
         allowed=call.allowed,
         run=None if run is None else run.number,
     )
-    negative = request.negative
+    negative, constraints = request.negative, forced(options)
     return Job(
         prompt=prompt._replace(source=None),
         processors=build(options, setting),
@@ -198,6 +199,7 @@ def _job(request: Request, call: Call, key: Key | None, run: Run | None, **kept:
         key=key if options.do_sample else None,
         options=of_search(options),
         width=request.width,
+        forest=forest_of(constraints) if constraints else None,
         **kept,
     )
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from transformers_jax.generation.constraints import words_of
+
 SINGLE_TOKENS = ("pad_token_id", "forced_bos_token_id", "no_timestamps_token_id")
 TOKENS = ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id", "eos_token_id")
 SCALE_LIMITS = (1e-15, 1e9)
@@ -33,6 +35,28 @@ def check_length_penalty(options: Any, new: int) -> None:
         )
 
 
+def check_count(options: Any, new: int, vocabulary: int | None) -> None:
+    """There are as many texts as beams are asked to return.
+
+    Raises:
+        ValueError: more than so few tokens of so small a vocabulary can make, with the number.
+    """
+    wanted = options.num_return_sequences
+    if vocabulary is None or options.num_beams == 1 or not new:
+        return
+    ends = len(options.eos_token_id)
+    texts, going = 0, 1  # that have ended, and that go on
+    for _ in range(new - 1):
+        texts, going = texts + going * ends, going * (vocabulary - ends)
+        if texts + going >= wanted:
+            return
+    if (most := texts + going * vocabulary) < wanted:
+        raise ValueError(
+            f"num_return_sequences={wanted}: {new} new tokens of a vocabulary of {vocabulary} make "
+            f"{most} texts; pass num_return_sequences={most} or less"
+        )
+
+
 def check_tokens(options: Any, vocabulary: int | None) -> None:
     """JAX drops the score of a token outside the vocabulary, which would silently never end a text
     or never be banned.
@@ -44,6 +68,7 @@ def check_tokens(options: Any, vocabulary: int | None) -> None:
     single = {name: getattr(options, name) for name in SINGLE_TOKENS}
     tokens |= {name: (value,) for name, value in single.items() if value is not None}
     words = {"bad_words_ids": options.bad_words_ids}
+    words |= words_of(options)
     words["sequence_bias"] = tuple(word for word, _ in options.sequence_bias)
     tokens |= {name: tuple(t for word in value for t in word) for name, value in words.items()}
     most = vocabulary or math.inf
@@ -135,6 +160,8 @@ TYPES = {  # by the annotation of a field: whether a value is right, and what is
     "tuple[int, ...]": (lambda value: all(map(_is_whole, value)), "whole numbers, ids of tokens"),
     "Marking | None": (lambda value: True, ""),  # a record, which checks itself
     "tuple[str, ...]": (lambda value: True, ""),  # `check_strings`
+    "ForcedWords": (lambda value: True, ""),  # `read_words`
+    "tuple[Constraint, ...]": (lambda value: True, ""),  # `read_constraints`
     "float | None": (lambda value: value is None or _is_finite(value), "a finite number"),
     "tuple[int, float] | None": (_is_start_and_factor, "(new tokens, factor), two numbers"),
     "tuple[tuple[tuple[int, ...], float], ...]": (

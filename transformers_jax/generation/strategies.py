@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.generation.beam import beam_search
+from transformers_jax.generation.constrained import constrained_search
+from transformers_jax.generation.constraints import forced
 from transformers_jax.generation.contrastive import contrastive_search
 from transformers_jax.generation.job import Job, Result
 from transformers_jax.generation.options import Options
@@ -56,6 +58,16 @@ class Beams:
 
 
 @dataclass(frozen=True)
+class ConstrainedBeams:
+    """Keeps the best of several texts that contain all of some words. The words are in the job."""
+
+    num_beams: int
+
+    def search(self, model: Any, job: Job) -> Result:
+        return constrained_search(model, job)
+
+
+@dataclass(frozen=True)
 class Contrastive:
     """Takes, of the `top_k` likeliest tokens, one that is not like the text (Su et al. 2022)."""
 
@@ -91,13 +103,15 @@ class BestOf:
         return Result(found.ids[rows], steps, score.reshape(-1), found.scores, likely)
 
 
-def strategy_of(options: Options) -> Strategy:
-    """The strategy that options ask for."""
+def strategy_of(options: Options, constrained: bool = False) -> Strategy:
+    """The strategy that options ask for; whether a job is `constrained` is said by its arrays."""
     if options.penalty_alpha:
         assert options.top_k is not None
         return Contrastive(options.penalty_alpha, options.top_k)
     if options.best_of is not None:
         return BestOf(options.best_of)
+    if constrained or forced(options):
+        return ConstrainedBeams(options.num_beams)
     if options.num_beams > 1:
         return Beams(options.num_beams, options.num_beam_groups)
     return Sample() if options.do_sample else Greedy()

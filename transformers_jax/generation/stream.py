@@ -181,8 +181,8 @@ def _check(prepared: Prepared) -> None:
     one_by_one = isinstance(strategy_of(options), (Greedy, Sample))
     if not one_by_one or prepared.assistance is not None:
         raise ValueError(
-            "a stream writes one token after the other, which stay: num_beams=1, no "
-            "penalty_alpha, no best_of, and no drafts "
+            "a stream writes one token after the other, which stay: num_beams=1, no forced words, "
+            "no penalty_alpha, no best_of, and no drafts "
             "(assistant_model, prompt_lookup_num_tokens, assistant_early_exit)"
         )
 
