@@ -73,7 +73,7 @@ def beam_search(model: Any, job: Job) -> Result:
         return _State(beams, cache, scores)
 
     def step(state: _State) -> _State:
-        return choose(state, *advance(model, state.beams.text, follow(state)))
+        return choose(state, *advance(model, state.beams.text, follow(state.beams, state.cache)))
 
     first, cache = prefill(model, job, job.options.num_beams)
     beams = beginning(job)
@@ -102,13 +102,12 @@ def beginning(job: Job) -> Running:
     )
 
 
-def follow(state: _State) -> Any:
+def follow(beams: Running, cache: Any) -> Any:
     """The cache of the running beams, moved with them. (`lax.cond` around it, for where each beam
     continues itself, copies more than it saves.)"""
-    parent = state.beams.parent
-    batch, beams = parent.shape
-    rows = (jnp.arange(batch)[:, None] * beams + parent).reshape(-1)
-    return state.cache.reorder(rows)
+    batch, count = beams.parent.shape
+    rows = (jnp.arange(batch)[:, None] * count + beams.parent).reshape(-1)
+    return cache.reorder(rows)
 
 
 def _best(finished: Hypotheses, job: Job) -> Hypotheses:

@@ -83,7 +83,7 @@ def constrained_search(model: Any, job: Job) -> Result:
         return _State(beams, progress, left, cache, scores)
 
     def step(state: _State) -> _State:
-        return choose(state, *advance(model, state.beams.text, follow(state)))
+        return choose(state, *advance(model, state.beams.text, follow(state.beams, state.cache)))
 
     first, cache = prefill(model, job, job.options.num_beams)
     beams = beginning(job)
@@ -107,11 +107,11 @@ def _best(state: _State, count: int) -> Hypotheses:
 def _after_prompt(job: Job) -> Progress:
     """The progress of all beams, of which the words of the prompt are a part (as in
     transformers)."""
-    forest, prompt = job.forest, job.prompt
+    forest, prompt = _forest(job), job.prompt
     batch, width = prompt.ids.shape
     shape = (batch, len(forest.shortest))
     begin = Progress(
-        jnp.broadcast_to(jnp.asarray(forest.shortest) == 0, shape),
+        jnp.broadcast_to(forest.shortest == 0, shape),
         jnp.broadcast_to(jnp.arange(shape[1], dtype=jnp.int32), shape),
         jnp.full(batch, -1, jnp.int32),
     )
@@ -125,6 +125,11 @@ def _after_prompt(job: Job) -> Progress:
     is_text = jnp.arange(width)[:, None] >= prompt.start
     progress, _ = jax.lax.scan(read, begin, (prompt.ids.T, is_text))
     return jax.tree.map(lambda x: jnp.repeat(x, job.options.num_beams, axis=0), progress)
+
+
+def _forest(job: Job) -> Forest:
+    assert job.forest is not None
+    return job.forest
 
 
 def offers(forest: Forest, progress: Progress) -> Bool[Array, "R E"]:
@@ -166,7 +171,7 @@ def _step(
     state: _State, chance: Float[Array, "R V"], job: Job
 ) -> tuple[Running, Progress, Hypotheses]:
     """Extends the running beams by one token; `chance` is the log-probability of each."""
-    beams, progress, forest = state.beams, state.progress, jax.tree.map(jnp.asarray, job.forest)
+    beams, progress, forest = state.beams, state.progress, _forest(job)
     text, (batch, count) = beams.text, beams.score.shape
     vocab = chance.shape[1]
     total = chance.reshape(batch, count, vocab) + beams.score[..., None]
@@ -190,7 +195,8 @@ def _step(
 
     running, best = jax.lax.top_k(jnp.where(ends, score + NEVER, score), count)
     bank, need = (x.reshape(score.shape) for x in _measured(forest, after))
-    plain = _Pool(*(pick(x, best) for x in (parent, token, score, bank, need)), running > NEVER / 2)
+    fields = (pick(x, best) for x in (parent, token, score, bank, need))
+    plain = _Pool(*fields, real=running > NEVER / 2)
     forward = _forward(forest, progress, total, plain)
     pools = [plain, forward, _onward(progress, total, job)]
     pool = _Pool(*(jnp.concatenate(x, axis=1) for x in zip(*pools)))

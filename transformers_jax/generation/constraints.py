@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import Array, Bool, Int
@@ -114,17 +115,15 @@ def forest_of(constraints: tuple[Constraint, ...]) -> Forest:
     same = [first[token] if parent < 0 else n for n, (parent, token, *_) in enumerate(rows)]
     width = _size(len(rows))
     fill = [(-1, -1, 0, 0, 0, False)] * (width - len(rows))
-    parent, token, owner, rest, need, leaf = (np.array(column) for column in zip(*rows, *fill))
-    shortest = np.zeros(_size(len(constraints)), np.int32)
-    shortest[: len(constraints)] = [min(map(len, one.words)) for one in constraints]
-    numbers = (parent, token, owner, rest, need)
-    return Forest(
-        *(column.astype(np.int32) for column in numbers),
-        leaf=leaf,
-        same=np.array([*same, *range(len(rows), width)], np.int32),
-        shortest=shortest,
-        longest=np.int32(max(len(word) for one in constraints for word in one.words)),
+    *numbers, leaf = (np.array(column) for column in zip(*rows, *fill))
+    shortest = [min(map(len, one.words)) for one in constraints]
+    shortest += [0] * (_size(len(constraints)) - len(constraints))
+    same += range(len(rows), width)
+    longest = max(len(word) for one in constraints for word in one.words)
+    parent, token, owner, rest, need, firsts, least, most = (
+        jnp.asarray(one, jnp.int32) for one in (*numbers, same, shortest, longest)
     )
+    return Forest(parent, token, owner, rest, need, jnp.asarray(leaf), firsts, least, most)
 
 
 def _size(count: int) -> int:
