@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, overload
 
 import jax
@@ -52,7 +53,7 @@ from transformers_jax.generation.strategies import strategy_of
 from transformers_jax.generation.stream import streamed
 from transformers_jax.generation.texts import written
 from transformers_jax.models.base import Model
-from transformers_jax.models.causal import with_text_position_masks
+from transformers_jax.models.causal import as_reader, as_writer, listed_views
 from transformers_jax.models.output import Output
 from transformers_jax.nn.param import merge, split
 from transformers_jax.processes import on_host
@@ -229,7 +230,9 @@ def generate(
         output = _finish(streamed(model, prepared, streamer), request, run, fixed_width)
     else:
         assistant = (None, None) if assistant_model is None else split(assistant_model)
-        result = _run(*split(model), prepared.job, prepared.assistance, *assistant)
+        result = _run(
+            *split(model), listed_views(model), prepared.job, prepared.assistance, *assistant
+        )
         output = _finish(result, request, run, fixed_width)
     if prepared.prompts is not None:
         ends = prepared.options.eos_token_id
@@ -238,10 +241,11 @@ def generate(
     return output if return_dict_in_generate else output.sequences
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+@functools.partial(jax.jit, static_argnums=(0, 4, 5))
 def _run(
     definition: Any,
     params: Params,
+    listed: Params | None,
     job: Job,
     assistance: Assistance | None,
     other_definition: Any,
@@ -249,13 +253,12 @@ def _run(
 ) -> Result:
     """Prefill and loop in one program, cached by the static fields of the job and the shapes.
 
-    The stacked parameters are split into layers once, before the loop: slicing them in every step
-    costs a copy of all weights per token.
+    The stacked parameters are split into layers before the loop (`listed`, where that costs no
+    copy): slicing them in every step costs a copy of all weights per token. Prompts are read layer
+    by layer in a loop, so that the layers are compiled once for that, and not each.
     """
     whole = merge(definition, params)
-    model = whole.decoding()
-    if not model.is_encoder_decoder:
-        model = with_text_position_masks(model)  # because prompts were moved
+    model, job = as_writer(whole, listed), replace(job, reader=as_reader(whole))
     if assistance is not None:
         other = None if other_params is None else merge(other_definition, other_params)
         drafter = assistance.drafter(whole, other, job)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from transformers_jax.generation.assisted import DraftModel, LookUp
 from transformers_jax.generation.job import Job
 from transformers_jax.generation.options import Options
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.causal import with_text_position_masks
+from transformers_jax.models.causal import as_reader, as_writer
 from transformers_jax.student import DEPTH, student_of
 
 
@@ -38,10 +38,8 @@ class Assistance:
         if self.source == "layers":
             assistant = student_of(model, range(self.layers))
         assert assistant is not None
-        assistant = assistant.decoding()
-        if not assistant.is_encoder_decoder:
-            assistant = with_text_position_masks(assistant)
-        return DraftModel(assistant, job, self.threshold)
+        job = replace(job, reader=as_reader(assistant))
+        return DraftModel(as_writer(assistant), job, self.threshold)
 
 
 def assistance_of(model: Model, options: Options, assistant: Any) -> Assistance | None:

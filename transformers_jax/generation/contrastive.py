@@ -20,6 +20,7 @@ from transformers_jax.generation.search import (
     record,
 )
 from transformers_jax.generation.text import Text
+from transformers_jax.models.causal import writers_cache
 
 
 class _State(NamedTuple):
@@ -90,16 +91,16 @@ def _check(model: Any) -> None:
 
 def _beginning(model: Any, job: Job, count: int) -> _State:
     """The search after the whole prompt was read."""
-    prompt, text = job.prompt, job.begin_text(1)
+    prompt, text, reader = job.prompt, job.begin_text(1), job.reader or model
     (batch, width), new = prompt.ids.shape, job.width - text.begin
     beside = () if model.is_encoder_decoder else model.reading.beside
     others = {name: prompt.inputs[name] for name in beside if name in prompt.inputs}
     source = {name: x for name, x in prompt.inputs.items() if name not in others}
-    cache = model.begin(batch, job.width, source, **job.options.of_cache)
+    cache = reader.begin(batch, job.width, source, **job.options.of_cache)
     column = jnp.arange(width)[None]
     own = prompt._replace(tags={name: tag[:, :width] for name, tag in prompt.tags.items()})
     columns = columns_of(model, own, column, column >= prompt.start[:, None])
-    logits, states, cache = model.advance_states(prompt.ids, columns, cache, **others)
+    logits, states, cache = reader.advance_states(prompt.ids, columns, cache, **others)
     last = logits[:, -1].astype(jnp.float32)
     past = jnp.pad(_direction(states), ((0, 0), (0, new), (0, 0)))
     return _State(
@@ -107,7 +108,7 @@ def _beginning(model: Any, job: Job, count: int) -> _State:
         ended=text.start >= text.begin,  # a row without text stays so
         logits=last,
         past=past,
-        cache=cache.repeat(count),
+        cache=writers_cache(reader, cache).repeat(count),
         scores=jnp.zeros((new, *last.shape)) if job.with_scores else None,
         log_probs=jnp.zeros((new, batch)) if job.with_log_probs else None,
     )

@@ -40,6 +40,7 @@ class Job:
     with_scores: bool = field(metadata={"static": True})
     with_log_probs: bool = field(default=False, metadata={"static": True})
     forest: Forest | None = None  # words that every text has to contain
+    reader: Any = None  # the model as it reads prompts, its layers stacked; None: as it decodes
 
     @property
     def pad(self) -> int:

@@ -14,6 +14,7 @@ from transformers_jax.generation.job import Job
 from transformers_jax.generation.processors import Processor
 from transformers_jax.generation.text import Text
 from transformers_jax.graph import TEXT_POSITION
+from transformers_jax.models.causal import writers_cache
 from transformers_jax.models.reading import Columns
 
 
@@ -96,12 +97,13 @@ def prefill(
     tokens that are taken back. As in `search.prefill` the last token of a prompt is left to the
     first step, and the scores are None, unless a prompt has to be read whole."""
     reading, inputs, width = model.reading, job.prompt.inputs, job.prompt.ids.shape[1]
+    reader = job.reader or model
     read = () if model.is_encoder_decoder else reading.beside
     others = {name: inputs[name] for name in read if name in inputs}
     source = {name: x for name, x in inputs.items() if name not in others}
     whole = reading.looks_ahead or reading.by_length or bool(others)
     batch = job.prompt.ids.shape[0]
-    cache = model.begin(
+    cache = reader.begin(
         batch, job.width + spare, source, per_row=True, spare=spare, **job.options.of_cache
     )
     once = jax.tree.map(lambda x: x[::copies], text)  # the rows of a prompt are alike
@@ -111,8 +113,9 @@ def prefill(
     if count:
         valid = jnp.arange(count) < (once.end if whole else last)[:, None]
         begin = jnp.zeros(batch, jnp.int32)
-        logits, cache = advance(model, once, begin, valid, cache, **others)
+        logits, cache = advance(reader, once, begin, valid, cache, **others)
         first = take(logits, last[:, None])[:, 0].astype(jnp.float32) if whole else None
+    cache = writers_cache(reader, cache)
     if copies > 1:
         cache, first = cache.repeat(copies), jax.tree.map(lambda x: x.repeat(copies, 0), first)
     return first, cache

@@ -20,6 +20,7 @@ from transformers_jax.generation.job import Job, Result
 from transformers_jax.generation.processors.guidance import guided
 from transformers_jax.generation.text import Prompt, Text
 from transformers_jax.graph import TEXT_POSITION
+from transformers_jax.models.causal import writers_cache
 from transformers_jax.models.reading import Columns
 from transformers_jax.nn.param import params
 from transformers_jax.shard import varying
@@ -155,17 +156,18 @@ def _read(
     """
     ids, others = prompt.ids, _beside(model, prompt)
     source = {name: x for name, x in prompt.inputs.items() if name not in others}
-    before = ids if whole else ids[:, :-1]
-    cache = model.begin(ids.shape[0], job.width, source, **job.options.of_cache)
+    before, reader = ids if whole else ids[:, :-1], job.reader or model
+    cache = reader.begin(ids.shape[0], job.width, source, **job.options.of_cache)
     first, count = None, before.shape[1]
     piece = job.options.prefill_chunk_size
     if count:
         rest = count if piece is None else count % piece or piece  # the first is the odd one
-        logits, cache = _read_piece(model, prompt, 0, rest, cache, others)
+        logits, cache = _read_piece(reader, prompt, 0, rest, cache, others)
         if piece is not None and count > rest:
             starts = jnp.arange(rest, count, piece)
-            logits, cache = _read_pieces(model, prompt, starts, piece, logits[:, -1:], cache)
+            logits, cache = _read_pieces(reader, prompt, starts, piece, logits[:, -1:], cache)
         first = logits[:, -1].astype(jnp.float32) if whole else None
+    cache = writers_cache(reader, cache)
     if copies > 1:
         cache, first = cache.repeat(copies), jax.tree.map(lambda x: x.repeat(copies, 0), first)
     return first, cache

@@ -19,7 +19,7 @@ from transformers_jax.generation.inputs import check_head
 from transformers_jax.generation.padding import check_ids
 from transformers_jax.generation.slot_steps import NUMBERS, Draw, SlotState
 from transformers_jax.models.base import Model, check_model
-from transformers_jax.models.causal import with_text_position_masks
+from transformers_jax.models.causal import as_writer
 from transformers_jax.nn.param import split
 
 CHUNKS = (16, 64, 256)
@@ -78,7 +78,7 @@ class Slots:
         assert model.reading.vocabulary is not None  # of a head that scores tokens
         self.vocabulary = model.reading.vocabulary
         self.length, self.spare = length, spare
-        model = with_text_position_masks(model.decoding())
+        model = as_writer(model)
         self._definition, self._params = split(model)
         options: dict[str, Any] = dict(per_row=True, spare=spare, dtype=cache_dtype)
         cache = model.begin(count, length, {}, **options)

@@ -17,7 +17,7 @@ from transformers_jax.generation.prepare import Prepared, prepare
 from transformers_jax.generation.processors.grammar import completion
 from transformers_jax.generation.search import State, begin_search, go_on, result_of
 from transformers_jax.generation.strategies import Greedy, Sample, strategy_of
-from transformers_jax.models.causal import with_text_position_masks
+from transformers_jax.models.causal import as_writer
 from transformers_jax.nn.param import merge, split
 from transformers_jax.processes import on_host
 
@@ -87,8 +87,7 @@ def steps(model: Any, prepared: Prepared) -> Iterator[Step]:
     """The steps of a search, until every row has ended."""
     job = prepared.job
     assert job is not None
-    model = model.decoding()
-    model = model if model.is_encoder_decoder else with_text_position_masks(model)
+    model = as_writer(model)
     definition, params = split(model)
     state, job = _begin(definition, params, job)
     ended, told, most = np.zeros(1, bool), 0, int(job.limit)

@@ -65,6 +65,15 @@ class Nodes:
         """The vectors of these nodes, zero where there is no token."""
         return x if self.valid is None else jnp.where(self.valid[..., None], x, 0)
 
+    def side_by_side(self, rows: int, copies: int) -> Nodes:
+        """The nodes of each `copies` rows as one row, of which there are then `rows`."""
+
+        def join(leaf: Array) -> Array:
+            whole = jnp.broadcast_to(leaf, (rows * copies, leaf.shape[1]))
+            return whole.reshape(rows, copies * leaf.shape[1])
+
+        return self if copies == 1 else jax.tree.map(join, self)
+
     def __getitem__(self, columns: slice) -> Nodes:
         """The nodes of some columns, e.g. `nodes[3:4]` for one row of the matrix of edges."""
         return jax.tree.map(lambda leaf: leaf[:, columns], self)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool, Int
+from transformers_jax.arrays import Array, Bool, Int, Params
 from transformers_jax.graph import (
     TEXT_POSITION,
     Mask,
@@ -23,7 +23,10 @@ from transformers_jax.graph import (
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import without
 from transformers_jax.models.reading import Reading
+from transformers_jax.nn.cache import Cache
 from transformers_jax.nn.embed import nodes_of
+from transformers_jax.nn.layers import is_host_array
+from transformers_jax.nn.param import bind, params
 
 DRAWN = 1024  # tokens of a row whose edges are drawn all at once
 
@@ -57,6 +60,38 @@ def with_text_position_masks(model: Any) -> Any:
         return model
     config = without(model.plan.config)  # whose masks are in `counting`
     return rebuilt(model, dataclasses.replace(model.plan, config=config, mask=counting))
+
+
+def as_writer(model: Any, listed: Params | None = None) -> Any:
+    """The model as loops decode with it: a tree of parameters per layer (`listed`, if they are
+    there already), and masks that count the tokens of a text, because prompts are moved to the
+    right of their rows."""
+    model = model.decoding() if listed is None else bind(model.abstract(layers="list"), listed)
+    return model if model.is_encoder_decoder else with_text_position_masks(model)
+
+
+def listed_views(model: Any) -> Params | None:
+    """The parameters of each stacked layer as views, for a program that need not copy them then;
+    None where there are none to be had."""
+    if model.execution.layers == "list" or not all(
+        map(is_host_array, jax.tree.leaves(params(model)))
+    ):
+        return None
+    return params(model.decoding())
+
+
+def as_reader(model: Any) -> Any:
+    """The same model as it reads prompts, in the same program: its stacked layers one after the
+    other in a loop, so that they are compiled once and not each. None where they are a list."""
+    if model.execution.layers == "list":
+        return None
+    model = bind(model.abstract(unroll=False), params(model))
+    return model if model.is_encoder_decoder else with_text_position_masks(model)
+
+
+def writers_cache(model: Any, cache: Any) -> Any:
+    """What a reader has written to a cache, as the writer reads it."""
+    return cache.listed(model.last.stack.spec) if isinstance(cache, Cache) else cache
 
 
 def unattended(reading: Reading, inputs: Mapping[str, Any]) -> Bool[Array, "b T"] | None:

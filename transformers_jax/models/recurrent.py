@@ -265,7 +265,7 @@ class RecurrentTranslator(Translates):
             lambda leaf: jnp.broadcast_to(leaf, states.shape[:2]),
             nodes_of(states.shape[1], valid, tags),
         )
-        source = KeyValues(*self.attention.project(states), kind="cross")
+        source = KeyValues.of_source(*self.attention.project(states))
         return DecoderCache(self.bridge(backward), source, nodes, jnp.zeros((), jnp.int32))
 
     @property

@@ -22,7 +22,7 @@ from transformers_jax.nn.affine import affine
 from transformers_jax.nn.attend import attend, reference
 from transformers_jax.nn.embed.virtual import with_prefix
 from transformers_jax.nn.extend import Summaries
-from transformers_jax.nn.key_values import KeyValues
+from transformers_jax.nn.key_values import KeyValues, apart, side_by_side
 from transformers_jax.nn.noise import numbered_key
 from transformers_jax.nn.norm import head_norm
 from transformers_jax.nn.operation import Op, OpResult
@@ -197,7 +197,7 @@ class Relation(Op):
         """(keys, values, cache) of all nodes that `edges` lead from: those of the tokens, behind
         those in the cache; those of a source that is cached are computed once."""
         if cache is not None and cache.kind == "cross":
-            return cache.key, cache.value, cache
+            return *cache.read(tokens.dtype), cache
         k, v = self.project(tokens, rotation)
         k, v = (k, v) if prefix is None else with_prefix(k, v, prefix, edges.q)
         if cache is None:
@@ -322,7 +322,7 @@ class Attention(Relation):
         op, source = self.spec, self.source
         edges, *more = (context.edges[source, mask, op.extend] for mask in op.masks)
         attended = self(
-            x,
+            side_by_side(x, edges.q),
             edges,
             more=tuple(more),
             source=None if source is None else context.sources.get(source),
@@ -335,8 +335,8 @@ class Attention(Relation):
             how=context.how,
             with_weights="weights" in context.collect,
         )
-        weights = attended.weights
-        return OpResult(attended.x, attended.cache, {} if weights is None else {"weights": weights})
+        y, weights = apart(attended.x, attended.weights, x)
+        return OpResult(y, attended.cache, {} if weights is None else {"weights": weights})
 
 
 def into_heads(

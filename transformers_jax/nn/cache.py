@@ -10,6 +10,7 @@ written, and a row can be filled, taken back and replaced without the others.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -22,7 +23,8 @@ from transformers_jax.arrays import Array, Bool, Float, Int, is_symbolic
 from transformers_jax.graph import Mask, Near, Nodes, concatenate
 from transformers_jax.graph.mask import All, Any
 from transformers_jax.nn.key_values import KeyValues, places, write
-from transformers_jax.spec import Block
+from transformers_jax.nn.layers import layer_of
+from transformers_jax.spec import Block, StackSpec
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Cache:
             each row.
         spare: how many of the last tokens may be taken back.
         awaited: how many virtual tokens the next call writes in front of its own.
+        copies: how many rows, side by side, attend to each row of the sources, such as the beams of
+            a prompt: its keys and values are kept once.
     """
 
     layers: tuple[dict[str, KeyValues], ...]
@@ -76,6 +80,7 @@ class Cache:
     stacked: bool = field(default=True, metadata={"static": True})
     spare: int = field(default=0, metadata={"static": True})
     awaited: int = field(default=0, metadata={"static": True})
+    copies: int = field(default=1, metadata={"static": True})
 
     @property
     def per_row(self) -> bool:
@@ -96,6 +101,14 @@ class Cache:
         # Slots about to be overwritten are older than any window reaches: the mask excludes them.
         return concatenate(old, _like(q, old))
 
+    def attending(self, q: Nodes) -> tuple[Nodes, dict[str, Nodes]]:
+        """The queries `q` as they attend to the sources (rows that share one are one row), and the
+        nodes of the sources."""
+        if self.copies > 1 and self.sources:
+            rows = next(iter(self.sources.values())).tags["index"].shape[0]
+            q = q.side_by_side(rows, self.copies)
+        return q, self.sources
+
     def advance(self, q: Nodes, layers: tuple[dict[str, KeyValues], ...]) -> Cache:
         """The cache after the tokens `q` were written."""
         nodes = {
@@ -105,6 +118,17 @@ class Cache:
         real = q.valid if self.per_row else None
         length = self.length + (q.length if real is None else real.sum(axis=1, dtype=jnp.int32))
         return replace(self, layers=layers, nodes=nodes, length=length, awaited=0)
+
+    def listed(self, stack: StackSpec) -> Cache:
+        """The cache of a stack whose layers are a list, of that of its stacked layers."""
+        applied = [range(len(stack.order))] if stack.order else stack.slots
+        layers = {
+            number: layer_of(entry, index)
+            for entry, numbers in zip(self.layers, applied)
+            for index, number in enumerate(numbers)
+        }
+        in_order = tuple(layers[number] for number in sorted(layers))
+        return replace(self, layers=in_order, stacked=False) if self.stacked else self
 
     def rewind(self, length: Int[Array, ""] | Int[Array, " B"]) -> Cache:
         """The cache as it was when it had `length` tokens, or each row its own number of them. In
@@ -119,7 +143,16 @@ class Cache:
         return replace(self, nodes=nodes, length=length)
 
     def put(self, rows: Int[Array, " N"], other: Cache) -> Cache:
-        """The cache with the rows of another, which has N, in the place of these."""
+        """The cache with the rows of another, which has N, in the place of these.
+
+        Raises:
+            ValueError: rows of one of them share their sources (`copies`).
+        """
+        if self.copies > 1 or other.copies > 1:
+            raise ValueError(
+                f"put: each {max(self.copies, other.copies)} rows of a cache attend to one row of "
+                "the source; put rows before they are repeated"
+            )
         at = lambda axis: (slice(None),) * axis + (rows,)
         change = lambda old, new, axis: old.at[at(axis)].set(new)
         axis = 1 if self.stacked else 0
@@ -130,27 +163,35 @@ class Cache:
         return replace(self, layers=layers, nodes=nodes, sources=sources, length=length)
 
     def gather(self, rows: Int[Array, " B"]) -> Cache:
-        """The rows of the batch in another order, possibly repeated, for beam search."""
-        return self._rows(lambda leaf, axis: jnp.take(leaf, rows, axis=axis))
+        """The rows of the batch in another order, possibly repeated."""
+        take = lambda leaf, axis: jnp.take(leaf, rows, axis=axis)
+        of_source = lambda leaf, axis: jnp.take(leaf, rows // self.copies, axis=axis)
+        return replace(self._rows(take, of_source), copies=1)
 
     def repeat(self, times: int) -> Cache:
-        """Every row `times` times, side by side."""
-        return self._rows(lambda leaf, axis: jnp.repeat(leaf, times, axis=axis))
+        """Every row `times` times, side by side. They attend to one source."""
+        several = self._rows(lambda leaf, axis: jnp.repeat(leaf, times, axis=axis))
+        return replace(several, copies=self.copies * times)
 
     def reorder(self, rows: Int[Array, " B"]) -> Cache:
         """`gather` for rows that move only among the beams of one prompt: what the decoder attends
         to (keys of cross-attention, the source's nodes) is the same for all of them and stays."""
-        gathered = self.gather(rows)
-        layers = tuple(
-            {name: old if old.kind == "cross" else new[name] for name, old in layer.items()}
-            for layer, new in zip(self.layers, gathered.layers)
-        )
-        return replace(gathered, layers=layers, sources=self.sources)
+        return self._rows(lambda leaf, axis: jnp.take(leaf, rows, axis=axis))
 
-    def _rows(self, change) -> Cache:
-        axis = 1 if self.stacked else 0
-        layers = jax.tree.map(lambda leaf: change(leaf, axis), self.layers)
-        nodes, sources = jax.tree.map(lambda leaf: change(leaf, 0), (self.nodes, self.sources))
+    def _rows(self, change: Callable[[Array, int], Array], of_source: Any = None) -> Cache:
+        """The cache with each array changed along its axis of rows: those of the text, and where
+        `of_source` is given those of the sources as well."""
+        axis, same = 1 if self.stacked else 0, of_source or (lambda leaf, axis: leaf)
+        each = lambda old: same if old.kind == "cross" else change
+        layers = tuple(
+            {
+                name: jax.tree.map(functools.partial(each(old), axis=axis), old)
+                for name, old in layer.items()
+            }
+            for layer in self.layers
+        )
+        nodes = jax.tree.map(lambda leaf: change(leaf, 0), self.nodes)
+        sources = jax.tree.map(lambda leaf: same(leaf, 0), self.sources)
         length = change(self.length, 0) if self.per_row else self.length
         return replace(self, layers=layers, nodes=nodes, sources=sources, length=length)
 
@@ -240,7 +281,9 @@ def empty_cache(
                 )
             (mask,) = op.masks
             slots = slots_for(mask, size, spare)
-            key, value = ((*leading, batch, slots, *each) for each in op.cached)
+            key, value = (
+                (*leading, batch, groups, slots, numbers) for groups, numbers in op.cached
+            )
             entry[branch.name] = _empty(key, value, slots == size, made_for)
             tags[slots] = tags.get(slots, frozenset()) | mask.tags
         layers.append(entry)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from transformers_jax.arrays import Array, Params
+from transformers_jax.arrays import Array, Params, is_traced
 from transformers_jax.spec import StackSpec, StagesSpec
 
 STORED = re.compile(r"(^|\.)blocks\.\d+\.")
@@ -31,15 +33,32 @@ def layer_of(tree, index: int | Array):
 
 
 def unstack(params: Params, spec: StackSpec | StagesSpec) -> Params:
-    """The parameters of a stack with one tree per layer, from those with a `layers` axis."""
+    """The parameters of a stack with one tree per layer, from those with a `layers` axis: views of
+    them, where they lie in the memory of this process, so that nothing is copied."""
     if isinstance(spec, StagesSpec):
         return _of_stages(unstack, params, spec)
     layers = {
-        str(number): layer_of(params["blocks"][str(slot)], index)
+        str(number): jax.tree.map(functools.partial(_taken, index), params["blocks"][str(slot)])
         for slot, numbers in enumerate(spec.slots)
         for index, number in enumerate(numbers)
     }
     return {**params, "blocks": dict(sorted(layers.items(), key=lambda item: int(item[0])))}
+
+
+def is_host_array(leaf: Any) -> bool:
+    """Whether the numbers of an array are known, and lie in the memory of this process."""
+    if not isinstance(leaf, jax.Array) or is_traced(leaf):
+        return False
+    devices = leaf.sharding.device_set
+    return len(devices) == 1 and next(iter(devices)).platform == "cpu"
+
+
+def _taken(index: int, leaf: Array) -> Array:
+    """leaf[index], a view where that can be: JAX takes over what NumPy shows of its own array."""
+    if not is_host_array(leaf):
+        return leaf[index]
+    device = leaf.sharding if leaf.committed else None
+    return jax.device_put(np.asarray(leaf)[index], device)
 
 
 def restack(params: Params, spec: StackSpec | StagesSpec) -> Params:

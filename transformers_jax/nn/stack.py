@@ -287,11 +287,11 @@ class Stack(nnx.Module):
             if op.rotary is not None and (op.rotary, op.rotated) not in rotations:
                 rotations[op.rotary, op.rotated] = rotation(op.rotary, op.rotated, nodes, key)
         present = {name: source.nodes for name, source in sources.items()}
-        present = present if cache is None else cache.sources
+        attending, present = (nodes, present) if cache is None else cache.attending(nodes)
         self._check_sources(present)
         for branch in self._attends(True):
             for mask in branch.op.masks if branch.source in present else ():
-                drawn = connect(mask, nodes, present[branch.source], pairs)
+                drawn = connect(mask, attending, present[branch.source], pairs)
                 edges[branch.source, mask, None] = prepare(drawn, how)
         return Context(
             nodes=nodes,
@@ -347,4 +347,4 @@ def _source_keys(block: Block, name: str, source: Array, stacked: bool = False) 
     """The keys and values that the branch of a name computes from its source."""
     definition, params = split(getattr(block, name))
     project = lambda params: merge(definition, params).project(source)
-    return KeyValues(*(jax.vmap(project) if stacked else project)(params), kind="cross")
+    return KeyValues.of_source(*(jax.vmap(project) if stacked else project)(params))
