@@ -73,17 +73,18 @@ def as_writer(model: Any, listed: Params | None = None) -> Any:
 def listed_views(model: Any) -> Params | None:
     """The parameters of each stacked layer as views, for a program that need not copy them then;
     None where there are none to be had."""
-    if model.execution.layers == "list" or not all(
-        map(is_host_array, jax.tree.leaves(params(model)))
-    ):
-        return None
-    return params(model.decoding())
+    known = _is_stacked(model) and all(map(is_host_array, jax.tree.leaves(params(model))))
+    return params(model.decoding()) if known else None
+
+
+def _is_stacked(model: Any) -> bool:
+    return "plan" in vars(model) and model.execution.layers != "list"
 
 
 def as_reader(model: Any) -> Any:
     """The same model as it reads prompts, in the same program: its stacked layers one after the
     other in a loop, so that they are compiled once and not each. None where they are a list."""
-    if model.execution.layers == "list":
+    if not _is_stacked(model):
         return None
     model = bind(model.abstract(unroll=False), params(model))
     return model if model.is_encoder_decoder else with_text_position_masks(model)

@@ -10,7 +10,6 @@ written, and a row can be filled, taken back and replaced without the others.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -25,6 +24,9 @@ from transformers_jax.graph.mask import All, Any
 from transformers_jax.nn.key_values import KeyValues, places, write
 from transformers_jax.nn.layers import layer_of
 from transformers_jax.spec import Block, StackSpec
+
+Change = Callable[[Array, int], Array]
+"""What becomes of an array whose rows are an axis: (array, that axis) -> array."""
 
 
 @dataclass(frozen=True)
@@ -178,20 +180,19 @@ class Cache:
         to (keys of cross-attention, the source's nodes) is the same for all of them and stays."""
         return self._rows(lambda leaf, axis: jnp.take(leaf, rows, axis=axis))
 
-    def _rows(self, change: Callable[[Array, int], Array], of_source: Any = None) -> Cache:
-        """The cache with each array changed along its axis of rows: those of the text, and where
-        `of_source` is given those of the sources as well."""
-        axis, same = 1 if self.stacked else 0, of_source or (lambda leaf, axis: leaf)
-        each = lambda old: same if old.kind == "cross" else change
-        layers = tuple(
-            {
-                name: jax.tree.map(functools.partial(each(old), axis=axis), old)
-                for name, old in layer.items()
-            }
-            for layer in self.layers
-        )
+    def _rows(self, change: Change, of_source: Change = lambda leaf, axis: leaf) -> Cache:
+        """The cache with each array changed along its axis of rows: those of the text by one
+        function, those of the sources by another."""
+        axis = 1 if self.stacked else 0
+
+        def changed(entry: KeyValues) -> KeyValues:
+            own = of_source if entry.kind == "cross" else change
+            made: KeyValues = jax.tree.map(lambda leaf: own(leaf, axis), entry)
+            return made
+
+        layers = tuple({name: changed(e) for name, e in layer.items()} for layer in self.layers)
         nodes = jax.tree.map(lambda leaf: change(leaf, 0), self.nodes)
-        sources = jax.tree.map(lambda leaf: same(leaf, 0), self.sources)
+        sources = jax.tree.map(lambda leaf: of_source(leaf, 0), self.sources)
         length = change(self.length, 0) if self.per_row else self.length
         return replace(self, layers=layers, nodes=nodes, sources=sources, length=length)
 

@@ -7,7 +7,7 @@ attention read them: a step of decoding would otherwise copy the whole cache int
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +115,7 @@ def write(
         if jnp.issubdtype(new.dtype, jnp.inexact):
             new = jnp.where(place + count <= size, new, jnp.nan)
         none = np.int32(0)  # of the same type as the place, with 64 bits as well
-        corner = [none] * cache.ndim
+        corner: list[Any] = [none] * cache.ndim
         corner[axis] = place
         return jax.lax.dynamic_update_slice(cache, new, corner)
     last = min(size, count)  # of a longer chunk only the end fits

@@ -49,8 +49,8 @@ def is_host_array(leaf: Any) -> bool:
     """Whether the numbers of an array are known, and lie in the memory of this process."""
     if not isinstance(leaf, jax.Array) or is_traced(leaf):
         return False
-    devices = leaf.sharding.device_set
-    return len(devices) == 1 and next(iter(devices)).platform == "cpu"
+    devices: Any = leaf.sharding.device_set
+    return [device.platform for device in devices] == ["cpu"]
 
 
 def _taken(index: int, leaf: Array) -> Array:
