@@ -1,5 +1,7 @@
 """Prompts that are read in pieces, and keys and values of eight bits."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import pytest
 import transformers_jax as tj
 from transformers_jax.generation import _run
 from transformers_jax.generation.prepare import prepare
-from transformers_jax.nn.param import split
+from transformers_jax.models.causal import listed_views
+from transformers_jax.nn.param import params, split
 
 SMALL = dict(vocab_size=40, eos_token_id=None, pad_token_id=0)
 LLAMA = tj.LlamaConfig(
@@ -60,7 +63,7 @@ def memory(model, length, **options):
     """Bytes that a program needs beside its arguments and results."""
     call = dict(input_ids=np.ones((1, length), int), max_new_tokens=2, **options)
     job = prepare(model, call.pop("input_ids"), options=call).job
-    compiled = _run.lower(*split(model), job, None, None, None).compile()
+    compiled = _run.lower(*split(model), None, job, None, None, None).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
 
@@ -71,6 +74,34 @@ def test_a_prompt_of_32_thousand_tokens_in_pieces_has_memory_linear_in_its_lengt
     # the control: a matrix of edges grows with the square of the length
     model = made(LLAMA, attention="reference")
     assert memory(model, 2**12) > 3 * memory(model, 2**11)
+
+
+def test_a_prompt_is_read_by_one_program_for_all_stacked_layers():
+    """Products in the program of prompt and loop: the loop has those of each layer, the prompt
+    those of one; with the layers as a list it has those of each as well."""
+
+    def products(model) -> int:
+        job = prepare(model, np.ones((1, 9), int), options=dict(max_new_tokens=2)).job
+        text = _run.lower(*split(model), listed_views(model), job, None, None, None).as_text()
+        return text.count("stablehlo.dot_general")
+
+    several = made(dataclasses.replace(LLAMA, num_hidden_layers=6))
+    a_layer = products(several.with_layers("list")) / 12
+    assert products(several) < 8 * a_layer < products(several.with_layers("list"))
+
+
+def test_layers_are_views_of_the_stacked_parameters():
+    """No call of generate copies the weights; what was donated or freed leaves them as they are."""
+    model = made(LLAMA)
+    whole = params(model)["stack"]["blocks"]["0"]["self"]["query"]
+    views = listed_views(model)["stack"]["blocks"]
+    last = views[str(len(views) - 1)]["self"]["query"]
+    place = whole.unsafe_buffer_pointer() + whole.nbytes - last.nbytes
+    assert last.unsafe_buffer_pointer() == place
+    expected = np.array(whole[-1])
+    jax.jit(lambda x: x * 0, donate_argnums=0)(whole)
+    np.testing.assert_array_equal(last, expected)
+    assert listed_views(model.with_layers("list")) is None
 
 
 def test_keys_of_eight_bits_write_nearly_the_same():

@@ -5,6 +5,7 @@ import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -84,14 +85,48 @@ def test_the_penalty_makes_groups_differ(name):
 
 def test_beams_share_the_keys_of_their_source():
     model, _, arrays = case("t5")
-    cache = model.init_cache(3, 8, encoder_outputs=model.encode(arrays["input_ids"]))
-    moved = cache.reorder(np.array([1, 0, 2]))
+    encoded = model.encode(arrays["input_ids"])
+    cache = model.init_cache(3, 8, encoder_outputs=encoded, per_row=True)
+    several = cache.repeat(4)
+    moved = several.reorder(np.arange(12)[::-1])
     kinds = set()
     for before, after in zip(cache.layers, moved.layers):
         for name, old in before.items():
             kinds.add(old.kind)
-            assert (after[name] is old) == (old.kind == "cross")
+            assert (after[name].key is old.key) == (old.kind == "cross")
     assert len(kinds) == 2
+    assert moved.sources["encoder"].valid is cache.sources["encoder"].valid
+    with pytest.raises(ValueError, match="put rows before they are repeated"):
+        several.put(np.array([0]), cache)
+    assert cache.put(np.array([0, 1, 2]), cache).copies == 1
+
+
+def test_rows_that_share_a_source_attend_to_it_as_if_each_had_its_own():
+    """With the weights, and after the rows have parted again (`gather`)."""
+    model, _, arrays = case("t5")
+    encoded, ids = model.encode(arrays["input_ids"]), np.arange(12).reshape(6, 2) + 3
+    mask = arrays["attention_mask"]
+    begun = model.init_cache(3, 8, encoder_outputs=encoded, attention_mask=mask)
+    rows = np.repeat(np.arange(3), 2)
+    own = model.init_cache(
+        6,
+        8,
+        encoder_outputs={"last_hidden_state": encoded["last_hidden_state"][rows]},
+        attention_mask=mask[rows],
+    )
+    read = lambda cache: model(decoder_input_ids=ids, cache=cache, output_attentions=True)
+    alone = read(own)
+    for shared in (
+        begun.repeat(2),
+        begun.gather(jnp.array(rows)),
+        begun.repeat(2).gather(jnp.arange(6)),
+    ):
+        found = read(shared)
+        np.testing.assert_allclose(found.logits, alone.logits, rtol=1e-5, atol=1e-5)
+        for mine, theirs in zip(found.cross_attentions, alone.cross_attentions):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+    wrong = read(begun.gather(jnp.array(rows[::-1])))  # the control: the sources differ
+    assert np.abs(np.asarray(wrong.logits - alone.logits)).max() > 1e-3
 
 
 def test_the_best_of_several_samples_is_kept():
