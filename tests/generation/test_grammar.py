@@ -342,6 +342,8 @@ def test_every_kind_of_tokenizer_writes_valid_texts(make):
     [
         ({"json_schema": {**INTEGER, "minimum": 5, "maximum": 3}}, r"cannot be met: minimum \(5\)"),
         ({"json_schema": {"enum": []}}, "cannot be met: anyOf is empty"),
+        ({"json_schema": False}, "cannot be met: it is False"),
+        ({"json_schema": "[]"}, "json_schema is .*expected an object"),
         ({"json_schema": {"type": "strin"}}, "json_schema cannot be read: Invalid type: strin"),
         ({"json_schema": "{bad"}, "json_schema is no JSON"),
         ({"json_schema": {"a": object()}}, "json_schema is no JSON"),

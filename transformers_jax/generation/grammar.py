@@ -254,7 +254,14 @@ def _source(matcher: Any, json_schema: Any, grammar: Any) -> Any:
         text = json_text(schema)
     except (ValueError, TypeError) as error:
         raise ValueError(f"json_schema is no JSON: {error}") from None
-    said = schema.get("x-guidance", {}) if isinstance(schema, dict) else {}
+    if schema is False:
+        raise ValueError("json_schema cannot be met: it is False; no text is JSON of it")
+    schema, text = ({}, "{}") if schema is True else (schema, text)
+    if not isinstance(schema, dict):
+        raise ValueError(
+            f"json_schema is {text:.80}; expected an object, as in {{'type': 'object'}}"
+        )
+    said = schema.get("x-guidance", {})
     spaces = {"whitespace_flexible", "whitespace_pattern"} & set(said)
     defaults = {} if spaces else {"whitespace_pattern": SPACES}
     return matcher.grammar_from_json_schema(text, defaults=defaults)
