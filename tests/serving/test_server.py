@@ -1,15 +1,22 @@
 """The server, asked by OpenAI's own client: its texts are those of `tj.generate`."""
 
+import asyncio
 import concurrent.futures
 import json
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import numpy as np
 import openai
 import pytest
+
+from transformers_jax.generation.slots import Written
+from transformers_jax.serving.answers import Writer
+from transformers_jax.serving.http import application
+from transformers_jax.serving.service import Request, Service
 
 PROMPTS = ["def main", "x", "while the list is long ", "import os\nimport sys\n", "Käse €"]
 
@@ -108,6 +115,21 @@ def test_stop_strings_probabilities_echo_and_bias(client, model, tokenizer):
     assert [len(one.top_logprobs) for one in chat.choices[0].logprobs.content] == [3, 3]
 
 
+def test_parts_of_a_character_are_told_as_their_bytes(client, tokenizer):
+    token = int(tokenizer.encode("€")[1])  # the second of its three bytes
+    call = dict(model="bytes", max_tokens=2, logit_bias={str(token): 100}, temperature=0)
+    messages = [{"role": "user", "content": "a"}]
+    told = client.chat.completions.create(messages=messages, logprobs=True, **call)
+    assert [one.bytes for one in told.choices[0].logprobs.content] == [["€".encode()[1]]] * 2
+
+
+def test_of_tokens_with_one_text_the_likeliest_is_told(tokenizer):
+    one, other = (int(token) for token in tokenizer.encode("€")[:2])
+    written = Written(one, -1.0, [(one, -1.0), (other, -2.0)])
+    told = Writer(False, "bytes", tokenizer, 2, dict).choice(0, "", [written], None)
+    assert told["logprobs"]["top_logprobs"] == [{"\ufffd": -1.0}]
+
+
 def test_models_and_health(client, address):
     assert [model.id for model in client.models.list()] == ["bytes"]
     assert client.models.retrieve("bytes").owned_by == "transformers_jax"
@@ -132,6 +154,10 @@ def test_models_and_health(client, address):
         ({"logit_bias": {"5": 101}}, "logit_bias must be"),
         ({"stream_options": {"include_usage": True}}, "pass stream=true"),
         ({"extra_body": {"response_format": {"type": "xml"}}}, "response_format must be"),
+        ({"extra_body": {"top_k": 10**400}}, "top_k must be a whole number from -1 to 2147483647"),
+        ({"logit_bias": {"5": 10**400}}, "logit_bias must be"),
+        ({"logit_bias": {"9999": 1}}, "logit_bias has the token 9999, outside the vocabulary"),
+        ({"prompt": [9999], "max_tokens": 0}, "9999"),
     ],
 )
 def test_a_request_that_is_wrong_is_refused_by_its_field(options, said, client):
@@ -141,12 +167,22 @@ def test_a_request_that_is_wrong_is_refused_by_its_field(options, said, client):
     assert error.value.status_code in (400, 404)
 
 
+def test_a_field_that_has_no_utf8_is_refused_too(address):
+    url = f"{address}/v1/completions"
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(urllib.request.Request(url, b'{"\\ud800": 1}'))
+    assert error.value.code == 400
+    assert "unknown field" in json.load(error.value)["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("messages", "said"),
     [
         ([], "messages must be a list with at least one message"),
         ([{"role": "poet", "content": "a"}], r"messages\[0\].role must be one of"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], "only texts are read"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "only texts are read"),
+        ([{"role": "user", "content": [{"type": "text", "text": None}]}], "only texts are read"),
     ],
 )
 def test_a_conversation_that_is_wrong_is_refused(messages, said, client):
@@ -165,6 +201,32 @@ def test_a_client_that_goes_frees_its_slot(client, service):
     answers = [complete(client, prompt, 4) for prompt in PROMPTS]  # more than there are slots
     assert all(answer.usage.completion_tokens for answer in answers)
     assert service.slots.available == 3
+
+
+def test_a_client_that_goes_within_its_request_is_no_error(service):
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": []}
+    asyncio.run(application(service, "bytes")(scope, receive, send))
+    assert sent[0]["status"] == 499
+
+
+def test_a_request_with_which_the_service_fails_is_told(model, tokenizer, monkeypatch):
+    with Service(model, tokenizer, slots=1, length=32) as service:
+
+        def failing(*_):
+            raise OverflowError("too large")
+
+        monkeypatch.setattr(service.slots, "admit", failing)
+        for said in ("could not be written: too large", "has stopped: too large"):
+            with pytest.raises(RuntimeError, match=said):
+                service.write(Request([5], 2))
 
 
 def test_the_command_serves_and_says_where(folder):

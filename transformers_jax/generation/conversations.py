@@ -33,15 +33,18 @@ def _message(number: int, message: Any) -> dict[str, Any]:
     if role not in ROLES:
         raise ValueError(f"{name}.role must be one of {', '.join(ROLES)}, got {role!r}")
     if isinstance(content, list):  # OpenAI's parts, of which a text model reads those of text
-        others = [
-            part for part in content if not isinstance(part, Mapping) or part.get("type") != "text"
-        ]
+        others = [part for part in content if not _is_text(part)]
         if others:
             raise ValueError(
                 f"{name}.content has a part {others[0]!r:.60}; only texts are read: "
                 '{"type": "text", "text": ...}'
             )
-        content = "".join(str(part.get("text", "")) for part in content)
+        content = "".join(part["text"] for part in content)
     if not isinstance(content, str):
         raise ValueError(f"{name}.content must be text, got {content!r:.60}")
     return {**message, "content": content}
+
+
+def _is_text(part: Any) -> bool:
+    text = isinstance(part, Mapping) and part.get("type") == "text"
+    return text and isinstance(part.get("text"), str)

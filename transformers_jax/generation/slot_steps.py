@@ -49,7 +49,7 @@ class Draw:
     def __post_init__(self):
         for name, holds, expected in (
             ("temperature", lambda x: 0 <= x <= 100, "in [0, 100]"),
-            ("top_k", lambda x: x >= 0 and x == int(x), "a whole number from 0 on (0: off)"),
+            ("top_k", lambda x: 0 <= x < 2**31 and x == int(x), "a whole number (0: off)"),
             ("top_p", lambda x: 0 < x <= 1, "in (0, 1]"),
             ("min_p", lambda x: 0 <= x <= 1, "in [0, 1]"),
             ("repetition_penalty", lambda x: 0 < x <= 100, "in (0, 100]"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transformers_jax.generation.slots import Written
@@ -17,10 +17,18 @@ class Writer:
         chat: whether it is a conversation.
         model: its name.
         top: how many alternatives of a token are told; None: no probabilities.
+        bytes_of: the bytes of every token.
     """
 
-    def __init__(self, chat: bool, model: str, tokenizer: Any, top: int | None):
-        self.chat, self.tokenizer, self.top = chat, tokenizer, top
+    def __init__(
+        self,
+        chat: bool,
+        model: str,
+        tokenizer: Any,
+        top: int | None,
+        bytes_of: Callable[[], Mapping[int, bytes]],
+    ):
+        self.chat, self.tokenizer, self.top, self.bytes_of = chat, tokenizer, top, bytes_of
         kind = "chat.completion" if chat else "text_completion"
         prefix = "chatcmpl" if chat else "cmpl"
         self.head: dict[str, Any] = {
@@ -77,10 +85,11 @@ class Writer:
         assert self.top is not None
         piece = lambda token: self.tokenizer.decode([token])
         if self.chat:
+            written = self.bytes_of()  # a token may be a part of a character
 
             def entry(token: int, log_prob: float) -> dict[str, Any]:
-                text = piece(token)
-                return {"token": text, "logprob": log_prob, "bytes": list(text.encode())}
+                own = list(written.get(token, b""))
+                return {"token": piece(token), "logprob": log_prob, "bytes": own}
 
             return {
                 "content": [
@@ -98,7 +107,8 @@ class Writer:
             "tokens": texts,
             "token_logprobs": [one.log_prob for one in tokens],
             "top_logprobs": [
-                {piece(token): log_prob for token, log_prob in one.top[: self.top]}
+                # of several tokens with one text the likeliest, which comes first
+                {piece(token): log_prob for token, log_prob in one.top[: self.top][::-1]}
                 for one in tokens
             ],
             "text_offset": places,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from transformers_jax.extras import need
 from transformers_jax.generation.conversations import prompt_of
 from transformers_jax.generation.slots import Written
+from transformers_jax.generation.stopping.token_bytes import token_bytes
 from transformers_jax.json_files import json_text, parse_json
 from transformers_jax.serving import schema
 from transformers_jax.serving.answers import Writer, usage
@@ -43,6 +45,8 @@ class Server:
     def __init__(self, service: Service, name: str):
         self.service, self.name, self.born = service, name, int(time.time())
         self.responses = need("starlette.responses", "serve", "a server")
+        self.bytes_of = functools.cache(lambda: token_bytes(service.tokenizer))
+        self.gone = need("starlette.requests", "serve", "a server").ClientDisconnect
 
     # ------------------------------------------------------------ what is served
 
@@ -86,7 +90,7 @@ class Server:
             return self._refused(Refused(str(error), "messages" if chat else "prompt"))
         except RuntimeError as error:
             return self._refused(Refused(str(error), status=503, code="stopped"))
-        writer = Writer(chat, self.name, self.service.tokenizer, asked.top)
+        writer = Writer(chat, self.name, self.service.tokenizer, asked.top, self.bytes_of)
         if asked.stream:
             pieces = self._events(asked, streams, writer, texts)
             return self.responses.StreamingResponse(pieces, media_type="text/event-stream")
@@ -101,10 +105,13 @@ class Server:
 
     async def _body(self, request: Any) -> Any:
         raw = b""
-        async for chunk in request.stream():
-            raw += chunk
-            if len(raw) > LARGEST:
-                raise Refused(f"the body has more than {LARGEST} bytes", status=413)
+        try:
+            async for chunk in request.stream():
+                raw += chunk
+                if len(raw) > LARGEST:
+                    raise Refused(f"the body has more than {LARGEST} bytes", status=413)
+        except self.gone:
+            raise _left() from None
         try:
             return parse_json(raw, "the body", advice="send a JSON object")
         except ValueError as error:
@@ -113,7 +120,12 @@ class Server:
     def _requests(self, asked: Asked, chat: bool) -> tuple[list[Request], list[str]]:
         """(the texts to be written, what is echoed before each)."""
         tokenizer, made, echoed = self.service.tokenizer, [], []
-        draws = iter(asked.draws)
+        draws, vocabulary = iter(asked.draws), self.service.slots.vocabulary
+        if wrong := [token for token in asked.draws[0].bias if not 0 <= token < vocabulary]:
+            raise Refused(
+                f"logit_bias has the token {wrong[0]}, outside the vocabulary [0, {vocabulary})",
+                "logit_bias",
+            )
         for prompt in asked.prompts:
             if chat:
                 ids = prompt_of(tokenizer, prompt)
@@ -136,11 +148,19 @@ class Server:
             for _ in range(asked.choices):
                 grammar = None
                 if asked.constraint is not None:
-                    grammar = self.service.grammar(*asked.constraint)
+                    grammar = self._constraint(*asked.constraint)
                 top = asked.top or 0
                 made.append(Request(ids, most, next(draws), asked.stop, top, grammar=grammar))
                 echoed.append(text)
         return made, echoed
+
+    def _constraint(self, kind: str, text: Any) -> Any:
+        """The state of a grammar or a schema, of one text."""
+        try:
+            return self.service.grammar(kind, text)
+        except ValueError as error:
+            param = "grammar" if kind == "grammar" else "response_format"
+            raise Refused(str(error), param) from None
 
     async def _whole(self, asked, streams: Streams, writer: Writer, texts, watch) -> Any:
         count = len(streams.requests)
@@ -180,7 +200,8 @@ class Server:
     # ------------------------------------------------------------ answers of HTTP
 
     def _json(self, values: Any, status: int = 200) -> Any:
-        return self.responses.JSONResponse(values, status)
+        # in ASCII: what a client sent may hold what UTF-8 has no bytes for
+        return self.responses.Response(json_text(values), status, media_type="application/json")
 
     def _refused(self, error: Refused) -> Any:
         return self._json({"error": _error(error)}, error.status)
@@ -203,6 +224,8 @@ class Streams:
             for index, request in enumerate(requests):
                 if request.most:
                     self.tickets.append(service.submit(request, told(index)))
+                else:
+                    service.slots.check(request.prompt, request.draw)
         except Exception:
             self.cancel()
             raise
@@ -220,10 +243,12 @@ class Streams:
         while left:
             get = asyncio.ensure_future(self.queue.get())
             waited = {get} if watch is None else {get, watch}
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if not get.done():
+            try:
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if not get.done():
+                    raise _left()
+            finally:  # also where this is cancelled
                 get.cancel()
-                raise Refused("the client has gone", status=499, code="gone")
             index, piece = get.result()
             if isinstance(piece, Exception):
                 raise Refused(f"the text could not be written: {piece}", status=500, code="failed")
@@ -248,6 +273,10 @@ async def _gone(request: Any) -> None:
     """Returns when the client has gone."""
     while not await request.is_disconnected():
         await asyncio.sleep(0.25)
+
+
+def _left() -> Refused:
+    return Refused("the client has gone", status=499, code="gone")
 
 
 def _error(error: Refused) -> dict[str, Any]:

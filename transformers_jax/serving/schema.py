@@ -189,7 +189,7 @@ def _draws(asked: _Reader, count: int) -> tuple[Draw, ...]:
     settings = dict(
         temperature=asked.number("temperature", 1.0, 0.0, 2.0),
         top_p=max(top_p, 1e-6),  # 0 leaves the likeliest token alone
-        top_k=asked.whole("top_k", 0, -1, None),
+        top_k=asked.whole("top_k", 0, -1, 2**31 - 1),
         min_p=asked.number("min_p", 0.0, 0.0, 1.0),
         repetition_penalty=asked.number("repetition_penalty", 1.0, 1e-3, 100.0),
         presence_penalty=asked.number("presence_penalty", 0.0, -2.0, 2.0),
@@ -205,7 +205,7 @@ def _bias(value: Any) -> dict[int, float]:
         return {}
     try:
         read = {int(token): float(bias) for token, bias in value.items()}
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         read = {0: 1e9}
     if any(not -100 <= bias <= 100 for bias in read.values()):
         raise Refused(

@@ -131,12 +131,12 @@ class Service:
             RuntimeError: the service has failed or is closed.
         """
         self.slots.check(request.prompt, request.draw)
-        if self.error is not None or self._closed:
-            raise RuntimeError(f"the service has stopped: {self.error or 'it was closed'}")
         ticket = Ticket(request, tell)
         ticket.pieces = Pieces(self.tokenizer, request.prompt, request.special)
         ticket.stops = Stops(request.stop)
         with self._changed:
+            if self.error is not None or self._closed:
+                raise RuntimeError(f"the service has stopped: {self.error or 'it was closed'}")
             self._waiting.append(ticket)
             self._changed.notify()
         return ticket
@@ -182,7 +182,8 @@ class Service:
                         break
                 self._turn()
         except Exception as error:  # told to everyone who waits, and by /health
-            self.error = error
+            with self._changed:  # nobody is put in line behind it
+                self.error = error
         for ticket in (*self._serving.values(), *self._waiting):
             ticket.tell(self.error or RuntimeError("the service was closed"))
 
@@ -192,13 +193,13 @@ class Service:
             if ticket.cancelled:
                 self._end(slot)
         while self._waiting and self.slots.available:
-            ticket = self._waiting.popleft()
-            if ticket.cancelled:
-                continue
-            ticket.slot, ticket.reused = self.slots.admit(
-                ticket.request.prompt, ticket.request.draw
-            )
-            self._serving[ticket.slot] = ticket
+            ticket = self._waiting[0]  # where it fails, it still waits, and is told
+            if not ticket.cancelled:
+                ticket.slot, ticket.reused = self.slots.admit(
+                    ticket.request.prompt, ticket.request.draw
+                )
+                self._serving[ticket.slot] = ticket
+            self._waiting.popleft()
         self.slots.read()
         masks = self._masks()
         top = any(ticket.request.top for ticket in self._serving.values())
