@@ -133,7 +133,7 @@ def test_the_best_of_several_samples_is_kept():
     """Its score is the greatest of the means that the same draws have, and its text is theirs."""
     drawn = {"max_new_tokens": 6, "do_sample": True, "key": jax.random.key(3), "top_k": 0}
     several = run("gpt2", drawn, num_return_sequences=5, output_log_probs=True)
-    best = run("gpt2", drawn, best_of=5, num_return_sequences=2)
+    best = run("gpt2", drawn, best_of=5, num_return_sequences=2, output_scores=True)
     end, width = case("gpt2")[0].generation_config["eos_token_id"], 9
     text = np.asarray(several.sequences).reshape(3, 5, -1)
     likely = np.asarray(several.token_log_probs).reshape(3, 5, -1)
@@ -148,6 +148,10 @@ def test_the_best_of_several_samples_is_kept():
         )
         kept = np.asarray(best.sequences)[2 * row : 2 * row + 2]
         np.testing.assert_array_equal(kept, text[row][order][:, : kept.shape[1]])
+        scores = np.asarray(best.scores[0])[2 * row : 2 * row + 2]  # those of the texts that stay
+        chances = jax.nn.log_softmax(scores)[np.arange(2), kept[:, width]]
+        np.testing.assert_allclose(chances, likely[row][order][:, 0], rtol=1e-5)
+    assert len(best.scores[0]) == len(best.sequences) == 6
 
 
 def test_options_choose_the_strategy():

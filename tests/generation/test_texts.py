@@ -4,6 +4,7 @@ import io
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,6 +37,41 @@ def test_texts_are_continued(model, tokenizer):
     )  # fmt: skip
     assert isinstance(several, Output)
     assert len(several.texts) == len(several.sequences) == 4
+
+
+def forcing(token, step, row=None):
+    """A processor that writes one token, in one row or in all."""
+
+    def process(text, scores):
+        here = (text.new == step) & (jnp.arange(len(scores)) == (row or 0))[:, None]
+        here |= (text.new == step) & (row is None)
+        return jnp.where(here & (jnp.arange(scores.shape[1]) != token), -1e9, scores)
+
+    return process
+
+
+def test_a_text_goes_on_behind_the_token_that_fills_rows(model, tokenizer):
+    letter = int(tokenizer.encode("q")[0])
+    options = dict(tokenizer=tokenizer, logits_processor=[forcing(letter, 2)], max_new_tokens=6)
+    options |= dict(eos_token_id=None, pad_token_id=letter)
+    made = tj.generate(model, texts=TEXTS[:2], **options)
+    assert made == ["".join(tj.stream(model, texts=text, **options)) for text in TEXTS[:2]]
+    assert all(not text.endswith("q") and "q" in text for text in made)
+
+
+@pytest.mark.parametrize("search", [{}, {"penalty_alpha": 0.4, "top_k": 2}, {"num_beams": 2}])
+def test_a_text_that_has_ended_is_not_filled(search, model, tokenizer):
+    stop, fill = (int(tokenizer.encode(letter)[0]) for letter in "qz")
+    call = dict(eos_token_id=None, pad_token_id=fill, stop_strings=["q"], **search, **NEW)
+    call |= dict(logits_processor=[forcing(stop, 2, row=0)], return_dict_in_generate=True)
+    if search.get("num_beams"):  # all of its beams
+        call["logits_processor"] = [forcing(stop, 2)]
+    out = tj.generate(model, texts=TEXTS[:2], tokenizer=tokenizer, **call)
+    assert out.texts[0].endswith("q")
+    assert out.new_tokens[0] == 3
+    if not search.get("num_beams"):
+        assert out.new_tokens[1] == 10
+        assert out.sequences[0, -1] == fill  # the control: its row is filled
 
 
 def test_conversations_are_answered(model, tokenizer):
@@ -110,6 +146,9 @@ def test_a_streamer_is_given_the_prompt_and_each_token(model, tokenizer):
     assert kept.got[0] == ids[0].tolist()
     assert [token for (token,) in kept.got[1:]] == made[0, 3:].tolist()
     assert kept.ended == 1
+    none = Kept()  # whoever waits for the end is told where nothing is written, too
+    tj.generate(model, ids, streamer=none, max_new_tokens=0)
+    assert (none.got, none.ended) == ([ids[0].tolist()], 1)
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -124,7 +163,7 @@ def test_the_text_streamer_prints(skip, model, tokenizer):
     ("call", "said"),
     [
         (dict(texts=["a", "b"]), "a stream is of one text, and 2 were asked for"),
-        (dict(texts="a", num_beams=2), "which stay: num_beams=1, no penalty_alpha"),
+        (dict(texts="a", num_beams=2), "which stay: num_beams=1, no forced words, no penalty_alpha"),
         (dict(texts="a", prompt_lookup_num_tokens=2), "and no drafts"),
         (dict(texts="a", messages=CHAT), "are two kinds of prompts"),
         (dict(texts=[]), "texts must be a text or a list of them"),

@@ -270,6 +270,8 @@ def _of_ids(model: Any, rows: list[list[int]], settings: dict[str, Any]) -> list
     from transformers_jax.generation.texts import padded, until_end
 
     arguments: dict[str, Any] = {**padded(model, rows), **settings}
-    made = np.asarray(tj.generate(model, **arguments)).tolist()
+    made = tj.generate(model, **arguments, return_dict_in_generate=True)
     first = 1 if model.is_encoder_decoder else max(map(len, rows))
-    return [texts.decode(None, until_end(model, row[first:])) for row in made]
+    new = np.asarray(made.sequences)[:, first:].tolist()
+    pairs = zip(new, np.asarray(made.new_tokens).tolist())
+    return [texts.decode(None, until_end(model, row, count)) for row, count in pairs]

@@ -179,5 +179,6 @@ class _Writer:
 
         key = None if self.key is None else jax.random.fold_in(self.key, place)
         inputs = {**padded(self.model, rows), "tokenizer": self.tokenizer, "key": key}
-        made = tj.generate(self.model, **inputs, **self.settings)
-        return written(self.model, self.tokenizer, rows, made, None)
+        made = tj.generate(self.model, **inputs, **self.settings, return_dict_in_generate=True)
+        columns = 1 if self.model.is_encoder_decoder else inputs["input_ids"].shape[1]
+        return written(self.model, self.tokenizer, rows, columns, made)

@@ -53,9 +53,7 @@ def write_answers(
         new = _new_tokens(model, rows, max_new_tokens, criteria, options)
         for number, row in zip(numbers, new):
             before = [] if model.is_encoder_decoder else prompts[number].tolist()
-            found[number] = cut(
-                continued(tokenizer, before, until_end(model, row), special=False), until
-            )
+            found[number] = cut(continued(tokenizer, before, row, special=False), until)
     return found
 
 
@@ -76,17 +74,20 @@ def _criteria(tokenizer: Any, until: Sequence[str]) -> list[Any]:
 def _new_tokens(
     model: Model, rows: list[Ids], count: int, criteria: list[Any], options: dict[str, Any]
 ) -> list[list[int]]:
+    """Of each prompt, up to its end."""
     prompts = padded(model, rows)
-    ids = generate(
+    made = generate(
         model,
         prompts["input_ids"],
         attention_mask=prompts["attention_mask"],
         max_new_tokens=count,
         stopping_criteria=criteria or None,
+        return_dict_in_generate=True,
         **options,
     )
-    width = max(map(len, rows))
-    return np.asarray(ids)[:, 1 if model.is_encoder_decoder else width :].tolist()
+    width = 1 if model.is_encoder_decoder else max(map(len, rows))
+    new = zip(np.asarray(made.sequences)[:, width:].tolist(), np.asarray(made.new_tokens).tolist())
+    return [until_end(model, row, count) for row, count in new]
 
 
 def prompt_ids(model: Model, ids: Int[Any, " T"], most: int | None, count: int) -> Ids:

@@ -50,7 +50,7 @@ from transformers_jax.generation.prepare import prepare
 from transformers_jax.generation.processors.grammar import Run, completion
 from transformers_jax.generation.processors.record import infinite
 from transformers_jax.generation.strategies import strategy_of
-from transformers_jax.generation.stream import streamed
+from transformers_jax.generation.stream import begun, streamed
 from transformers_jax.generation.texts import written
 from transformers_jax.models.base import Model
 from transformers_jax.models.causal import as_reader, as_writer, listed_views
@@ -177,8 +177,9 @@ def generate(
         streamer: is given the tokens of one text as they are written (`tj.TextStreamer`);
             `tj.stream` is the same as an iterator.
         key: a `jax.random.key`, needed if and only if `do_sample`; same key, same text.
-        return_dict_in_generate: return an `Output` with `sequences`, `sequences_scores` (of
-            beams, and of the best of samples) and, with `output_scores`, `scores`: one array of
+        return_dict_in_generate: return an `Output` with `sequences`, `new_tokens` (how many each
+            row has, its end included), `sequences_scores` (of beams, and of the best of samples)
+            and, with `output_scores`, `scores`: one array of
             processed scores a step; with `output_log_probs`, `token_log_probs`: of each new token
             among the processed scores, as they are before a temperature divides them. Where
             tokens are drafted, `accepted_tokens` and `drafted_tokens` count them for each row; of
@@ -225,7 +226,10 @@ def generate(
     if prepared.job is None:  # no new token is asked for
         ids = request.prompt.ids[:, request.prompt.ids.shape[1] - request.columns :]
         ids = jnp.repeat(ids, prepared.options.num_return_sequences, axis=0)
-        output = Output(sequences=ids, **completion(run, ids[:, :0]))
+        counts = jnp.zeros(ids.shape[0], jnp.int32)
+        output = Output(sequences=ids, **completion(run, ids[:, :0]), new_tokens=counts)
+        if streamer is not None:
+            begun(model, prepared, streamer).end()
     elif streamer is not None:
         output = _finish(streamed(model, prepared, streamer), request, run, fixed_width)
     else:
@@ -236,7 +240,7 @@ def generate(
         output = _finish(result, request, run, fixed_width)
     if prepared.prompts is not None:
         ends = prepared.options.eos_token_id
-        made = written(model, tokenizer, prepared.prompts, output.sequences, ends)
+        made = written(model, tokenizer, prepared.prompts, request.columns, output, ends)
         return Output(**dict(output.items()), texts=made) if return_dict_in_generate else made
     return output if return_dict_in_generate else output.sequences
 
@@ -289,4 +293,4 @@ def _finish(result: Result, request: Request, run: Run | None, fixed_width: bool
         fields["token_log_probs"] = result.log_probs[:steps].T
     if result.drafted is not None:
         fields |= {"accepted_tokens": result.accepted, "drafted_tokens": result.drafted}
-    return Output(**fields)
+    return Output(**fields, new_tokens=result.counts)

@@ -191,6 +191,7 @@ def assisted_search(model: Any, job: Job, drafter: DraftModel | LookUp, size: in
     return Result(
         rows.in_columns(state.text, whole.start),
         state.text.new.max(),
+        state.text.new,
         scores=state.scores,
         log_probs=state.log_probs,
         accepted=state.accepted,

@@ -82,7 +82,8 @@ def beam_search(model: Any, job: Job) -> Result:
     state = loop(model, lambda state: state.beams.going, step, state)
     best = _best(state.beams.finished, job)
     ids = best.ids.reshape(-1, job.width)
-    return Result(ids, best.length.max(), best.score.reshape(-1), state.scores)
+    counts = best.length.reshape(-1)
+    return Result(ids, counts.max(), counts, best.score.reshape(-1), state.scores)
 
 
 def beginning(job: Job) -> Running:

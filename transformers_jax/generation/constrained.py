@@ -93,7 +93,8 @@ def constrained_search(model: Any, job: Job) -> Result:
     state = loop(model, lambda state: state.beams.going, step, state)
     best = _best(state, job.options.num_return_sequences)
     ids = best.ids.reshape(-1, job.width)
-    return Result(ids, best.length.max(), best.score.reshape(-1), state.scores)
+    counts = best.length.reshape(-1)
+    return Result(ids, counts.max(), counts, best.score.reshape(-1), state.scores)
 
 
 def _best(state: _State, count: int) -> Hypotheses:

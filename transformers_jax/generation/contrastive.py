@@ -31,6 +31,7 @@ class _State(NamedTuple):
     cache: Any  # every row k times, for its k candidates
     scores: Float[Array, "width B V"] | None
     log_probs: Float[Array, "width B"] | None
+    written: Int[Array, " B"]  # new tokens of each row, its end included
 
 
 def contrastive_search(model: Any, job: Job, penalty: float, count: int) -> Result:
@@ -72,12 +73,13 @@ def contrastive_search(model: Any, job: Job, penalty: float, count: int) -> Resu
             cache=cache.reorder(jnp.repeat(jnp.arange(batch) * count + chosen, count)),
             scores=made,
             log_probs=likely,
+            written=state.written + ~ended,
         )
 
     going = lambda state: (state.text.new < job.limit) & ~state.ended.all()
     state = loop(model, going, step, _beginning(model, job, count))
     text = state.text
-    return Result(text.ids, text.new, scores=state.scores, log_probs=state.log_probs)
+    return Result(text.ids, text.new, state.written, scores=state.scores, log_probs=state.log_probs)
 
 
 def _check(model: Any) -> None:
@@ -111,6 +113,7 @@ def _beginning(model: Any, job: Job, count: int) -> _State:
         cache=writers_cache(reader, cache).repeat(count),
         scores=jnp.zeros((new, *last.shape)) if job.with_scores else None,
         log_probs=jnp.zeros((new, batch)) if job.with_log_probs else None,
+        written=jnp.zeros(batch, jnp.int32),
     )
 
 

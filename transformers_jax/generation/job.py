@@ -85,6 +85,7 @@ class Result(NamedTuple):
 
     ids: Int[Array, "R width"]
     steps: Int[Array, ""]  # the longest row's number of new tokens
+    counts: Int[Array, " R"]  # new tokens of each row, its end included
     row_scores: Float[Array, " R"] | None = None
     scores: Float[Array, "width N V"] | None = None
     log_probs: Float[Array, "width R"] | None = None  # of each new token, at temperature 1

@@ -91,7 +91,7 @@ def _choose(job: Job, state: State, logits: Scores, cache: Any) -> State:
 def result_of(state: State) -> Result:
     """What a search has found."""
     text = state.text
-    return Result(text.ids, text.new, scores=state.scores, log_probs=state.log_probs)
+    return Result(text.ids, text.new, state.written, scores=state.scores, log_probs=state.log_probs)
 
 
 def log_probs(

@@ -99,8 +99,9 @@ class BestOf:
         score, best = jax.lax.top_k(score, options.num_return_sequences)
         rows = (jnp.arange(batch)[:, None] * self.n + best).reshape(-1)
         likely = found.log_probs[:, rows] if job.with_log_probs else None
-        steps = state.written[rows].max()
-        return Result(found.ids[rows], steps, score.reshape(-1), found.scores, likely)
+        scores = None if found.scores is None else found.scores[:, rows]
+        counts = state.written[rows]
+        return Result(found.ids[rows], counts.max(), counts, score.reshape(-1), scores, likely)
 
 
 def strategy_of(options: Options, constrained: bool = False) -> Strategy:

@@ -108,6 +108,21 @@ def streamed(model: Any, prepared: Prepared, streamer: Any) -> Result:
     Raises:
         ValueError: what is no streamer; as `stream`.
     """
+    streamer = begun(model, prepared, streamer)
+    last = None
+    for last in steps(model, prepared):
+        streamer.put(last.tokens)
+    streamer.end()
+    assert last is not None
+    return result_of(last.state)
+
+
+def begun(model: Any, prepared: Prepared, streamer: Any) -> Any:
+    """The streamer, which has the prompt.
+
+    Raises:
+        ValueError: as `streamed`.
+    """
     for method in ("put", "end"):
         if not callable(getattr(streamer, method, None)):
             raise ValueError(
@@ -116,12 +131,7 @@ def streamed(model: Any, prepared: Prepared, streamer: Any) -> Result:
             )
     _check(prepared)
     streamer.put(np.array(_prompt(model, prepared), np.int32))
-    last = None
-    for last in steps(model, prepared):
-        streamer.put(last.tokens)
-    streamer.end()
-    assert last is not None
-    return result_of(last.state)
+    return streamer
 
 
 class TextStreamer:

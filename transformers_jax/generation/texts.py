@@ -71,12 +71,17 @@ def ends_of(model: Model) -> tuple[int, ...]:
     return () if ends is None else tuple(int(end) for end in np.atleast_1d(ends))
 
 
-def until_end(model: Model, row: Sequence[int], ends: Sequence[int] | None = None) -> list[int]:
-    """New tokens up to the first that ends a text, or fills a row that has ended; `ends` are those
-    of the call, where it said others than the model's files."""
-    said = (model.generation_config or {}).get("pad_token_id")
-    padding = {said, getattr(model.config, "pad_token_id", None)}
-    stops = {*(ends_of(model) if ends is None else ends), *padding}
+def until_end(
+    model: Model, row: Sequence[int], count: int | None = None, ends: Sequence[int] | None = None
+) -> list[int]:
+    """New tokens up to the first that ends a text; `ends` are those of the call, where it said
+    others than the model's files. `count` (`new_tokens`) says where a row ends without such a
+    token; where it is not known, the token that fills rows says so, which a model may write."""
+    stops: set[Any] = {*(ends_of(model) if ends is None else ends)}
+    if count is None:
+        said = (model.generation_config or {}).get("pad_token_id")
+        stops |= {said, getattr(model.config, "pad_token_id", None)}
+    row = row[:count]
     return list(row[: next((n for n, token in enumerate(row) if token in stops), len(row))])
 
 
@@ -91,17 +96,23 @@ def continued(
 
 
 def written(
-    model: Model, tokenizer: Any, prompts: Sequence[Sequence[int]], sequences: Any, ends: Any
+    model: Model,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    columns: int,
+    output: Any,
+    ends: Sequence[int] | None = None,
 ) -> list[str]:
-    """The texts of what `generate` returned for prompts, without the prompts."""
-    rows = np.asarray(sequences)
-    copies, width = len(rows) // len(prompts), max(map(len, prompts))
+    """The texts of what `generate` returned for prompts, without the prompts: `columns` are those
+    before the new tokens, of which an encoder-decoder's text has all but the start token."""
+    rows, counts = np.asarray(output.sequences).tolist(), np.asarray(output.new_tokens).tolist()
+    copies = len(rows) // len(prompts)
     target = getattr(tokenizer, "target", None) or tokenizer
     texts = []
-    for number, row in enumerate(rows.tolist()):
+    for number, (row, count) in enumerate(zip(rows, counts)):
+        new = until_end(model, row[columns:], count, ends)
         if model.is_encoder_decoder:
-            texts.append(target.decode(until_end(model, row[1:], ends), skip_special_tokens=True))
-            continue
-        new = until_end(model, row[width:], ends)
-        texts.append(continued(tokenizer, prompts[number // copies], new, special=False))
+            texts.append(target.decode([*row[1:columns], *new], skip_special_tokens=True))
+        else:
+            texts.append(continued(tokenizer, prompts[number // copies], new, special=False))
     return texts

@@ -116,6 +116,7 @@ class Output(Mapping[str, Any]):
     # of `generate` and of `score`
     sequences: Int[Array, "B T"]
     sequences_scores: Float[Array, " B"]
+    new_tokens: Int[Array, " B"]
     scores: tuple[Float[Array, "B V"], ...]
     token_log_probs: Float[Array, "B T"]
     complete: Bool[Array, " B"]
