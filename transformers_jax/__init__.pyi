@@ -124,6 +124,7 @@ from .graph import (
     Full as Full,
     Mask as Mask,
     Holds as Holds,
+    Listed as Listed,
     Near as Near,
     Nodes as Nodes,
     OWN as OWN,
@@ -189,6 +190,11 @@ from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
 from .models.esm import EsmConfig as EsmConfig
 from .models.falcon import FalconConfig as FalconConfig
+from .models.gat import (
+    GatConfig as GatConfig,
+    GatConvConfig as GatConvConfig,
+    GatV2ConvConfig as GatV2ConvConfig,
+)
 from .models.gemma import GemmaConfig as GemmaConfig
 from .models.gemma2 import Gemma2Config as Gemma2Config
 from .models.gemma3 import Gemma3TextConfig as Gemma3TextConfig
@@ -198,6 +204,10 @@ from .models.gpt_oss import GptOssConfig as GptOssConfig
 from .models.gpt_neo import GPTNeoConfig as GPTNeoConfig
 from .models.gpt_neox import GPTNeoXConfig as GPTNeoXConfig
 from .models.gptj import GPTJConfig as GPTJConfig
+from .models.graph_transformer import (
+    GraphTransformerConfig as GraphTransformerConfig,
+    TransformerConvConfig as TransformerConvConfig,
+)
 from .models.hubert import HubertConfig as HubertConfig
 from .models.led import LEDConfig as LEDConfig
 from .models.idefics import IdeficsConfig as IdeficsConfig

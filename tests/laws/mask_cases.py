@@ -21,6 +21,7 @@ from transformers_jax.graph import (
     Dense,
     Edges,
     Holds,
+    Listed,
     Mask,
     Near,
     Nodes,
@@ -36,6 +37,7 @@ from transformers_jax.nn.attend import (
     Score,
     ScoreRule,
     fused,
+    listed,
     pallas,
     reference,
     tiled,
@@ -88,6 +90,14 @@ CASES = [
         "images", Holds("images", "image"), "words that attend to images", tags=("images", "image")
     ),
     Case("adjacency", Dense("links") & CAUSAL, "any graph, as an array"),
+    Case("edge list", Listed("edges"), "a graph network, each edge once"),
+    Case(
+        "multigraph",
+        Listed("edges_again") & Same("document"),
+        "edges several times, entries that fill up",
+        valid="ragged",
+        tags=("document",),
+    ),
     Case("complement", ~(CAUSAL & Same("document")) & Near(9), "complements", tags=("document",)),
 ]
 NAMES = {case.name: case for case in CASES}
@@ -102,6 +112,7 @@ BACKENDS = {
     "tiled": _tiled,
     "xla": fused.xla,
     "pallas": pallas.attend,
+    "edges": listed.attend,
 }
 
 
@@ -120,6 +131,12 @@ def inputs(case: Case, width: int = U) -> dict[str, Any]:
     arrays["images"] = rng.integers(0, 2**8, (B, keys)).astype(np.int32)
     arrays["blocks"] = np.full((1, keys), -(-keys // 4), np.int32)
     arrays["links"] = rng.random((B, T, keys)) < 0.2
+    lists = [np.divmod(rng.permutation(keys * T)[:150], T) for _ in range(B)]
+    arrays["edges"] = np.array(lists, np.int32)
+    again = rng.integers(0, keys, (B, 2, 90))
+    again[:, :, 20:50] = again[:, :, 60:61]
+    again[:, :, 7::9] = -1
+    arrays["edges_again"] = again.astype(np.int32)
     arrays["valid"] = np.arange(keys) < np.array([[keys], [keys - 9]])
     if case.valid == "dead":
         arrays["valid"] = arrays["valid"] & np.array([[True], [False]])
@@ -137,7 +154,8 @@ def edges_of(case: Case, arrays) -> Edges:
     valid = arrays["valid"] if case.valid else None
     keys = sequence(arrays["k"].shape[1], tags=tags, valid=valid)
     queries = Nodes(keys.tags) if case.self else sequence(T)
-    return connect(case.mask, queries, keys, {"links": arrays["links"]})
+    names = ("links", "edges", "edges_again")
+    return connect(case.mask, queries, keys, {name: arrays[name] for name in names})
 
 
 class Offsets(ScoreRule):

@@ -21,7 +21,8 @@ draws the graph.
 MATRIX = """## Which backend computes which graph
 
 Every cell is a run on a CPU in float32, forward and gradient (`pallas` in interpret mode; `tiled`
-with tiles of 8 x 16, so that each graph is cut). *exact* means all of:
+with tiles of 8 x 16, so that each graph is cut). `edges` lists the edges of a mask that has no
+list, while it is traced. *exact* means all of:
 
 - output and gradients of queries, keys and values equal the reference's to 3e-6;
 - a query without edges receives exactly zero and sends exactly zero back;
@@ -77,8 +78,11 @@ def _picture(case: Case) -> str:
     if case.valid:
         valid = np.arange(8)[None] < (6 if case.valid == "ragged" else 0)
     nodes = sequence(8, tags=tags, valid=valid)
-    text = case.mask.draw(nodes if case.self else 5, nodes, {"links": links[None]})
-    connect(case.mask, nodes, pairs={"links": links[None]})
+    edges = np.array([[0, 2, 1, 5, 7, 7], [1, 1, 2, 6, 0, 7]])
+    again = np.concatenate([edges, edges[:, 1:3], [[-1], [-1]]], 1)
+    pairs = {"links": links[None], "edges": edges, "edges_again": again}
+    text = case.mask.draw(nodes if case.self else 5, nodes, pairs)
+    connect(case.mask, nodes, pairs=pairs)
     return f"**{case.name}**: {case.of}, `{case.mask}`\n\n```\n{text}\n```\n\n"
 
 

@@ -28,11 +28,11 @@ from transformers_jax.graph import (
     connect,
     sequence,
 )
-from transformers_jax.nn.attend import Refused, Score, ScoreRule, attend, reference, tiled
+from transformers_jax.nn.attend import Refused, Score, ScoreRule, attend, listed, reference, tiled
 from transformers_jax.nn.attend.score import Weighting
 
 DOCS = Path(__file__).parents[2] / "docs" / "masks.md"
-RUNNING = ["tiled", "pallas", "xla"]
+RUNNING = ["tiled", "pallas", "xla", "edges"]
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +62,8 @@ def _once(function, *arguments):
 def test_a_backend_computes_exactly_the_graph_or_refuses(verdicts, case, backend):
     verdict = verdicts["graphs"][case, backend]()
     assert all(word == "exact" or word.startswith("refuses") for word in verdict.values()), verdict
-    if backend in ("reference", "tiled"):
-        assert set(verdict.values()) == {"exact"}, "these two never refuse"
+    if backend in ("reference", "tiled", "edges"):
+        assert set(verdict.values()) == {"exact"}, "these never refuse"
 
 
 @pytest.mark.parametrize("backend", RUNNING)
@@ -71,7 +71,7 @@ def test_a_backend_computes_exactly_the_graph_or_refuses(verdicts, case, backend
 def test_a_backend_honours_an_option_or_refuses(verdicts, option, backend):
     verdict = verdicts["options"][option, backend]()
     assert verdict == "exact" or verdict.startswith("refuses"), verdict
-    if backend == "tiled":
+    if backend in ("tiled", "edges"):
         assert verdict == "exact"
 
 
@@ -145,7 +145,7 @@ def test_perturbation_detects_a_backend_that_attends_too_widely(monkeypatch):
 LAYER = [CAUSAL, Near(2, 1), CAUSAL & Same("document"), Dense("links") & ~Strided(2)]
 
 
-@pytest.mark.parametrize("backend", ["reference", "tiled"])
+@pytest.mark.parametrize("backend", ["reference", "tiled", "edges"])
 @pytest.mark.parametrize("mask", LAYER, ids=str)
 def test_the_jacobian_of_a_layer_is_nonzero_on_edges_only(mask, backend):
     """Support of the Jacobian of x + attend(x) = the mask and the residual's own loop."""
@@ -239,6 +239,7 @@ def test_dropout_does_not_depend_on_the_backend_or_on_the_tiles():
     plain = drop(reference.attend, 1)
     for size in ((8, 8), (16, 29), (5, 3)):
         np.testing.assert_allclose(drop(tiled.attend, 1, size=size), plain, atol=3e-6)
+    np.testing.assert_allclose(drop(listed.attend, 1), plain, atol=3e-6)
     assert np.abs(drop(reference.attend, 2) - plain).max() > 0.1  # the control: another key
     keys = jax.random.split(jax.random.key(3), 200)
     once = functools.partial(reference.attend, *arguments, scale=0.4, dropout=0.4)

@@ -4,6 +4,10 @@ from transformers_jax.graph.blocks import Block as Block
 from transformers_jax.graph.blocks import Scattered as Scattered
 from transformers_jax.graph.edges import Edges as Edges
 from transformers_jax.graph.edges import connect as connect
+from transformers_jax.graph.listed import Listed as Listed
+from transformers_jax.graph.listed import Repeated as Repeated
+from transformers_jax.graph.listed import matrices as matrices
+from transformers_jax.graph.listed import repeats as repeats
 from transformers_jax.graph.mask import OWN as OWN
 from transformers_jax.graph.mask import Mask as Mask
 from transformers_jax.graph.mask import PerLayer as PerLayer

@@ -12,6 +12,7 @@ from typing import Any
 from transformers_jax.graph import mask as algebra
 from transformers_jax.graph import primitives
 from transformers_jax.graph.blocks import Block, Scattered
+from transformers_jax.graph.listed import Listed
 from transformers_jax.graph.mask import OWN, Mask
 from transformers_jax.graph.primitives import CAUSAL, FULL
 from transformers_jax.spelling import nearest
@@ -21,7 +22,7 @@ MAKERS: dict[str, type[Mask]] = {
     kind.__name__: kind
     for kind in (
         *(primitives.Before, primitives.Dense, primitives.Full, primitives.Near, primitives.Same),
-        *(primitives.Holds, primitives.Strided, primitives.Where, Block, Scattered),
+        *(primitives.Holds, primitives.Strided, primitives.Where, Block, Scattered, Listed),
     )
 }
 LONGEST = 10_000  # letters: Python's parser is not safe for untrusted texts of any length

@@ -29,6 +29,7 @@ from transformers_jax.graph import mask as masks
 from transformers_jax.graph import primitives
 from transformers_jax.graph.blocks import Block, Scattered
 from transformers_jax.graph.edges import Edges
+from transformers_jax.graph.listed import Repeated
 from transformers_jax.graph.nodes import Nodes
 
 Answer = tuple[Any, Any]  # (may, must), each Bool broadcastable to [b n m]
@@ -106,7 +107,7 @@ def answer(mask: masks.Mask, q: Ranges, k: Ranges, dense: Mapping[str, Answer]) 
         case masks.Not(part):
             may, must = answer(part, q, k, dense)
             return ~must, ~may
-        case primitives.Dense(name):
+        case primitives.Dense(name) | Repeated(name):
             return dense[name]
         case primitives.Where(tag, of):
             low, high = k(tag) if of == "key" else q(tag)

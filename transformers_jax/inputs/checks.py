@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.graph import Dense, Mask, Same
+from transformers_jax.inputs import edges
 from transformers_jax.inputs.arguments import dtype_of, holds, kind_of, readable
 
 
@@ -213,8 +214,8 @@ def pairs(
     sides: Mapping[str, tuple[Any, Any]] | None = None,
     features: frozenset[str] = frozenset(),
 ) -> None:
-    """Every array of pairs that is passed is read by some mask, or by scores (`features`), and has
-    the queries and keys that `sides` says of it, as far as these are known (None: not)."""
+    """Every array of pairs that is passed is read by a mask, or by scores (`features`), and has the
+    queries and keys that `sides` says of it, as far as these are known."""
     if not values:
         return
     if ignored := sorted(set(values) - features.union(*(mask.pairs for mask in masks))):
@@ -222,9 +223,9 @@ def pairs(
             f"pairs {ignored} are read by no mask of this model ({shown(masks)}); "
             f"load it with a mask that reads them, e.g. mask=tj.Dense({ignored[0]!r})"
         )
-    for name, array in values.items():
+    for name in values.keys() - edges.lists(values, masks, sides or {}):
         queries, keys = (sides or {}).get(name, (None, None))
-        shape = np.shape(array)
+        shape = np.shape(values[name])
         expected = (("b", (1, rows)), ("T", (queries,)), ("S", (keys,)))
         ranks = (3, 4) if name in features else (3,)
         fits = len(shape) in ranks and all(

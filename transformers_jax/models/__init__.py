@@ -116,6 +116,11 @@ MODULES = {
     "Translator": "torch_modules:TransformerConfig",
     "torch.nn.Transformer": "torch_modules:TorchTransformerConfig",
     "torch.nn.MultiheadAttention": "torch_attention:TorchAttentionConfig",
+    "torch_geometric.nn.GAT": "gat:GatConfig",
+    "torch_geometric.nn.GATConv": "gat:GatConvConfig",
+    "torch_geometric.nn.GATv2Conv": "gat:GatV2ConvConfig",
+    "torch_geometric.nn.TransformerConv": "graph_transformer:TransformerConvConfig",
+    "GraphTransformer": "graph_transformer:GraphTransformerConfig",
 }
 
 TIMM = {

@@ -161,6 +161,8 @@ def packed(theirs: str, ours: str, bias: bool, separate: bool = False) -> str:
 class AdditiveMask(ScoreRule):
     """A float mask of torch: a number per (row, head, query, key), added to the scores."""
 
+    by_row = True
+
     def __eq__(self, other):
         return isinstance(other, AdditiveMask)
 

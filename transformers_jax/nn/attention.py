@@ -19,7 +19,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import FULL, Edges, Mask, Nodes
 from transformers_jax.nn.affine import affine
-from transformers_jax.nn.attend import attend, reference
+from transformers_jax.nn.attend import attend, attend_with_weights
 from transformers_jax.nn.embed.virtual import with_prefix
 from transformers_jax.nn.extend import Summaries
 from transformers_jax.nn.key_values import KeyValues, apart, side_by_side
@@ -261,7 +261,8 @@ class Attention(Relation):
             score: the stack's `Score`, or the stack's input of this layer's own score.
             cache: keys computed earlier; `edges` must lead from them as well.
             prefix: learned keys and values of virtual tokens.
-            with_weights: also return the weights, which forces the reference backend.
+            with_weights: also return the weights, which forces the reference backend, or, for
+                a graph that is a list, that of edges.
 
         Raises:
             ValueError: a rotation or edges of relations that are missing, or that the spec has not.
@@ -304,13 +305,16 @@ class Attention(Relation):
         assert nodes is not None  # of the tokens that are summarised
         return jnp.concatenate([tokens, self.extend(tokens, nodes)], 1)
 
-    def messages(self, q, k, v, edges: Edges, *, score, key, how: str, with_weights: bool):
+    def messages(
+        self, q, k, v, edges: Edges, *, score, key, how: str, with_weights: bool, message=None
+    ):
         """(output of each head Float[B T H U], the weights Float[B H T S] if requested, else None):
-        a hook of families."""
-        engine: Any = reference.attend_with_weights if with_weights else partial(attend, how=how)
+        a hook of families, which may add a `message` to the values of edges."""
+        engine: Any = partial(attend_with_weights if with_weights else attend, how=how)
         scale = self.spec.kv**-0.5 if self.spec.scale is None else self.spec.scale
         sinks = None if self.sinks is None else self.sinks[...]
         options = dict(softcap=self.spec.softcap, sinks=sinks, dropout=self.spec.dropout, key=key)
+        options |= {} if message is None else {"message": message}
         result = engine(q, k, v, edges, scale=scale, score=score, **options)
         return result if with_weights else (result, None)
 

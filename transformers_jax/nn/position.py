@@ -23,9 +23,9 @@ from transformers_jax.arrays import Array, Float, Int, Key, wide
 from transformers_jax.graph import Nodes
 from transformers_jax.nn.attend import Score, ScoreRule
 from transformers_jax.nn.disentangled import Disentangled, RelativeTable
+from transformers_jax.nn.edge_scores import AdditiveRule, EdgeRule
 from transformers_jax.nn.grid_bias import GridBias, grid_of
 from transformers_jax.nn.param import param
-from transformers_jax.nn.sinusoidal import unsigned
 
 PLACES = np.uint32(2**32 - 1)
 """What the key of a stack has folded in for the noise of places: no layer has this number."""
@@ -252,40 +252,6 @@ class CountedRule(ScoreRule):
         return jnp.where(both, math.log(self.counted.times), 0.0)
 
 
-@dataclass(frozen=True)
-class EdgeRule(ScoreRule):
-    """score[h, t, s] = features of the edge (t, s) times a matrix, or the row of its category."""
-
-    features: spec.EdgeFeatures
-
-    @property
-    def pairs(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (self.features.pairs,)
-
-    def __call__(self, params, q, k, qn: Nodes, kn: Nodes, pairs):
-        weight, values = params["weight"], pairs[self.features.pairs]
-        if self.features.categories:
-            rows = jnp.take(weight, unsigned(values), axis=0, mode="fill", fill_value=jnp.nan)
-            return jnp.moveaxis(rows, -1, 1)
-        return jnp.einsum("btsf,fh->bhts", values.astype(weight.dtype), weight)
-
-
-@dataclass(frozen=True)
-class AdditiveRule(ScoreRule):
-    """score[h, t, s] = v[h] . tanh(q[t, h] + k[s, g]), g being the key/value head of h, in place of
-    the scaled product; `params` has the "vector" v, [H K] (Bahdanau et al. 2014, A.1.2)."""
-
-    replaces = True
-
-    def __call__(self, params, q, k, qn, kn, pairs) -> Float[Array, "b H t s"]:
-        (b, t, H, K), G = q.shape, k.shape[2]
-        groups = q.reshape(b, t, 1, G, H // G, K)
-        inner = jnp.tanh(groups + k[:, None, :, :, None].astype(q.dtype))
-        v = params["vector"].reshape(G, H // G, K).astype(wide(q))
-        scores = jnp.einsum("btsgrk,grk->bgrts", inner.astype(wide(q)), v)
-        return scores.reshape(b, H, t, k.shape[1])
-
-
 class RuleScore(nnx.Module):
     """The parameters of a score rule, those of a stack or of one layer."""
 
@@ -332,7 +298,10 @@ def score_module(
         case spec.Disentangled():
             return Disentangled(score, attention, width, initial)
         case spec.Additive():
-            return RuleScore(AdditiveRule(), vector=table("score", "heads kv"))
+            made = {"vector": table("score", "heads kv")}
+            if score.features is not None:
+                made["edges"] = table("edges", "features heads kv", features=score.features[1])
+            return RuleScore(AdditiveRule(score), **made)
         case spec.EdgeFeatures(size=size):
             weight = table("edges", "features heads", features=size)
             return RuleScore(EdgeRule(score), weight=weight)

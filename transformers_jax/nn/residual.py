@@ -93,6 +93,15 @@ class Modulate(spec.ResidualSpec):
         return 2.0 * self.condition * PARTS * width
 
 
+@dataclass(frozen=True)
+class Instead(spec.ResidualSpec):
+    """y in place of x, which it need not be as wide as: layers without a residual connection, such
+    as those of GAT (Velickovic et al. 2017, section 3.3)."""
+
+    def build(self, width, initial):
+        return Replaced()
+
+
 class Residual(nnx.Module):
     """x + y; what else a residual does is a subclass."""
 
@@ -126,6 +135,13 @@ class Multiplied(Residual):
 
     def __call__(self, x, y, context):
         return x + y * self.spec.value
+
+
+class Replaced(Residual):
+    """See `Instead`."""
+
+    def __call__(self, x, y, context):
+        return y
 
 
 class Scaled(Residual):

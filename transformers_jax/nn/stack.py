@@ -241,8 +241,8 @@ class Stack(nnx.Module):
         return constrain(y, "batch length embed"), cache, collected
 
     def _unrolls(self, steps: int) -> bool:
-        if self.execution.unroll is not None:
-            return self.execution.unroll
+        if steps == 1 or self.execution.unroll is not None:  # one may change the stream's width
+            return steps == 1 or bool(self.execution.unroll)
         return steps <= UNROLLED_ON_CPU and jax.default_backend() == "cpu"
 
     def _remat(self, function):

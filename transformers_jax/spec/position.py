@@ -176,8 +176,17 @@ class Disentangled:
 
 @dataclass(frozen=True)
 class Additive:
-    """score = v . tanh(query + key), in place of the scaled product (Bahdanau et al. 2014, 3.1);
-    v is a layer's own."""
+    """score = v . act(query + key), in place of the scaled product; v is a layer's own.
+
+    Attributes:
+        leak: act is tanh where it is None (Bahdanau et al. 2014, section 3.1); else a rectifier
+            that multiplies what is below 0 by it (Brody et al. 2021, GATv2, equation 7).
+        features: (the name of a pair array [b T S F], F): act is of query + key + features W, with
+            a matrix W of the layer's own.
+    """
+
+    leak: float | None = None
+    features: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)

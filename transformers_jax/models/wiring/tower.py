@@ -175,7 +175,7 @@ class Tower:
         ran = self.stack(
             x,
             nodes,
-            pairs=pairs,
+            pairs={**tokens.pairs, **(pairs or {})} or None,
             sources=sources,
             prefix=None if self.virtual is None else self.virtual.keys(),
             cache=cache,

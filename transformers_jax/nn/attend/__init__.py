@@ -5,6 +5,7 @@
     xla         jax.nn.dot_product_attention
     cudnn       the fused kernel of NVIDIA's library, for graphs that its arguments can say
     pallas      one kernel for every mask, written in Pallas (GPU and TPU)
+    edges       edge by edge, in time and memory linear in the edges: for graphs that are lists
 
 Every backend computes exactly what `reference` computes, or refuses and says why.
 """
@@ -14,18 +15,30 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, Key, is_symbolic
-from transformers_jax.graph import Edges
+from transformers_jax.graph import Edges, matrices
+from transformers_jax.graph.listed import list_of
 from transformers_jax.graph.lower import Refused
-from transformers_jax.nn.attend import fused, pallas, reference, tiled
-from transformers_jax.nn.attend.score import Score, ScoreRule
+from transformers_jax.nn.attend import fused, listed, pallas, reference, tiled
+from transformers_jax.nn.attend.score import Message, MessageRule, Score, ScoreRule
 from transformers_jax.nn.attend.sharded import sharded
 
-__all__ = ["BACKENDS", "Refused", "Score", "ScoreRule", "attend", "prepare"]
+__all__ = [
+    "BACKENDS",
+    "Message",
+    "MessageRule",
+    "Refused",
+    "Score",
+    "ScoreRule",
+    "attend",
+    "attend_with_weights",
+    "prepare",
+]
 
 BACKENDS: dict[str, Callable[..., Array]] = {
     "reference": reference.attend,
@@ -33,6 +46,7 @@ BACKENDS: dict[str, Callable[..., Array]] = {
     "xla": fused.xla,
     "cudnn": fused.cudnn,
     "pallas": functools.partial(sharded, pallas.attend),
+    "edges": listed.attend,
 }
 
 SHORT = 2**14
@@ -51,12 +65,13 @@ def attend(
     sinks: Float[Array, " H"] | None = None,
     dropout: float = 0.0,
     key: Key | None = None,
+    message: Message | None = None,
     how: str = "auto",
 ) -> Float[Array, "B T H U"]:
     """The weighted values of the keys from which an edge leads to each query.
 
     Heads are grouped: query head h reads key/value head h // (H / G). No key, no dropout.
-    A query without edges receives exactly zero.
+    A query without edges receives exactly zero. `message` is added to the values, by edge.
 
     Raises:
         ValueError: if shapes disagree, or if `how` names a backend that cannot compute this graph.
@@ -64,7 +79,9 @@ def attend(
     _check(q, k, v, edges, sinks, dropout)
     if not is_symbolic(*edges.shape) and 0 in edges.shape:
         return jnp.zeros((*q.shape[:-1], v.shape[-1]), q.dtype)
-    options = dict(scale=scale, score=score, softcap=softcap, sinks=sinks, dropout=dropout, key=key)
+    options: dict[str, Any] = dict(scale=scale, score=score, softcap=softcap, sinks=sinks)
+    options |= dict(dropout=dropout, key=key)
+    options |= {} if message is None else {"message": message}
     if how != "auto":
         if how not in BACKENDS:
             names = ", ".join(map(repr, BACKENDS))
@@ -74,7 +91,8 @@ def attend(
         except Refused as reason:
             raise Refused(f"attention {how!r} refuses: {reason}; use 'auto' or 'tiled'") from None
     *fused, last = _preferred(edges)
-    if score is not None and score.rule.pairs:  # features of edges are T x S arrays as it is
+    reads = (score is not None and score.rule.pairs) or message is not None
+    if reads and last != "edges":  # features of edges are T x S arrays as it is
         last = "reference"
     for name in fused:
         try:
@@ -84,17 +102,32 @@ def attend(
     return BACKENDS[last](q, k, v, edges, **options)
 
 
+def attend_with_weights(
+    q, k, v, edges: Edges, *, how: str = "auto", **options
+) -> tuple[Float[Array, "B T H U"], Float[Array, "B H T S"] | Float[Array, "B E H"]]:
+    """Output and the weights before dropout: those of the matrix, by `reference`; of a graph that
+    is a list, those of its entries, [B E H], unless `how` is "reference"."""
+    name = _preferred(edges)[-1] if how == "auto" else how
+    if name == "edges" and list_of(edges.mask)[0] is not None:
+        return listed.attend_with_weights(q, k, v, edges, **options)
+    return reference.attend_with_weights(q, k, v, edges, **options)
+
+
 def prepare(edges: Edges, how: str = "auto") -> Edges:
     """The edges as the backend reads them in every layer: with the matrix drawn, if it reads one.
     Call it once, outside the loop over layers."""
     name = _preferred(edges)[-1] if how == "auto" else how
-    return edges.draw() if name in ("reference", "xla") and edges.drawn is None else edges
+    if name not in ("reference", "xla") or edges.drawn is not None:
+        return edges
+    return matrices(edges).draw()
 
 
 def _preferred(edges: Edges) -> tuple[str, ...]:
     """Backends in the order in which `auto` tries them; the last one never refuses."""
     if is_symbolic(*edges.shape):  # tiles are counted while tracing
         return ("reference",)
+    if list_of(edges.mask)[0] is not None:
+        return ("edges",)
     last = "reference" if edges.shape[0] * edges.shape[1] <= SHORT else "tiled"
     return ("cudnn", last) if jax.default_backend() == "gpu" else (last,)
 

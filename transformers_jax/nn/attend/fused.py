@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Float, wide
-from transformers_jax.graph import Edges, Full
+from transformers_jax.graph import Edges, Full, matrices, repeats
 from transformers_jax.graph.lower import Lowered, Refused, lower
 from transformers_jax.nn.attend.score import Weighting
 
@@ -19,6 +19,8 @@ def refuse_extras(q, v, weighting: Weighting, *, scores: bool) -> None:
     """Raises `Refused` for what `jax.nn.dot_product_attention` cannot compute; `scores` says
     whether something may be added to the scores."""
     score, widths = weighting.score, (v.shape[-1], q.shape[-1])
+    if weighting.message is not None:
+        raise Refused("edges add nothing to the values that it sends")
     if widths[0] != widths[1]:
         raise Refused("values must be as wide as queries, {} and {} came".format(*widths))
     if score is not None and (not scores or score.replaces):
@@ -37,9 +39,12 @@ def xla(q, k, v, edges: Edges, **options) -> Float[Array, "B T H U"]:
     mean of all values from it, padding included; here it is set to zero, and so is its gradient."""
     weighting = Weighting(**options)
     refuse_extras(q, v, weighting, scores=True)
-    score, bias = weighting.score, None
+    score, bias, edges = weighting.score, None, matrices(edges)
     if score is not None:
         bias = score(q, k, edges.q, edges.k, edges.pairs).astype(wide(q))
+    if (times := repeats(edges.mask, edges.pairs)) is not None:
+        more = jnp.log(jnp.maximum(times, 1)[:, None].astype(wide(q)))
+        bias = more if bias is None else bias + more
     call = partial(jax.nn.dot_product_attention, scale=weighting.scale, implementation="xla")
     if isinstance(edges.mask, Full) and edges.k.valid is None:
         return call(q, k, v, bias)

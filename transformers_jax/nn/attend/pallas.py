@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 from transformers_jax.arrays import MASKED, Array, Float, capped
-from transformers_jax.graph import Edges, Nodes
+from transformers_jax.graph import Edges, Listed, Nodes, Repeated
 from transformers_jax.graph.lower import Refused
 from transformers_jax.graph.tiles import pad, pad_nodes, tiles
 from transformers_jax.nn import noise
@@ -34,6 +34,10 @@ def attend(
     weighting = Weighting(**options)
     if jax.default_backend() == "tpu":
         raise Refused("the kernel is written for GPUs; it has not been laid out for TPUs")
+    if any(isinstance(part, Listed | Repeated) for part in edges.mask.parts()):
+        raise Refused(f"edges of a list may be there several times: {edges.mask}")
+    if weighting.message is not None:
+        raise Refused("edges add nothing to the values that the kernel sends")
     if weighting.score is not None:
         name = type(weighting.score.rule).__name__
         raise Refused(f"the score rule {name} is not traced into the kernel")

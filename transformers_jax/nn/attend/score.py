@@ -1,5 +1,5 @@
 """Scores and weights: what positions and geometry add to the scaled product of a query and a key,
-and how scores become weights."""
+and to the value that is sent; and how scores become weights."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ class ScoreRule:
     Attributes:
         replaces: whether the result takes the place of the dot product (additive attention).
         pairs: the names of the arrays of features of edges that it reads.
+        by_row: whether its parameters have a row for each row of the batch.
     """
 
     replaces = False
     pairs: tuple[str, ...] = ()
+    by_row = False
 
     def __call__(
         self,
@@ -33,8 +35,22 @@ class ScoreRule:
         kn: Nodes,
         pairs: Mapping[str, Array],
     ) -> Float[Array, "b H t s"]:
-        """Scores of whole arrays, or of one tile in a tiled engine; a rule that reads `pairs`,
-        [b t s ...] each, is always called with whole arrays."""
+        """Scores of whole arrays, of one tile in a tiled engine, or of edges, as rows of one query
+        and one key; a rule that reads `pairs`, [b t s ...] each, is never called with a tile."""
+        raise NotImplementedError
+
+
+class MessageRule:
+    """What an edge adds to the value that is sent along it: a pure function of its nodes and its
+    features; frozen, hashable, without arrays. `pairs` are the names of the features that it
+    reads."""
+
+    pairs: tuple[str, ...] = ()
+
+    def __call__(
+        self, params: Any, qn: Nodes, kn: Nodes, pairs: Mapping[str, Array]
+    ) -> Float[Array, "b t s H U"]:
+        """What is added, by query head; called as a `ScoreRule` is."""
         raise NotImplementedError
 
 
@@ -56,6 +72,20 @@ class Score:
         return self.rule(self.params, q, k, qn, kn, pairs)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Message:
+    """A rule together with its parameters."""
+
+    rule: MessageRule = field(metadata={"static": True})
+    params: Any = None
+
+    def __call__(
+        self, qn: Nodes, kn: Nodes, pairs: Mapping[str, Array]
+    ) -> Float[Array, "b t s H U"]:
+        return self.rule(self.params, qn, kn, pairs)
+
+
 @dataclass(frozen=True)
 class Weighting:
     """How scores become weights; the keyword arguments of every engine.
@@ -67,6 +97,7 @@ class Weighting:
         sinks: a logit per head that takes weight and has no value.
         dropout: the probability with which a weight is dropped, where there is a key.
         key: a `jax.random.key`, or its words.
+        message: what edges add to the values that are sent along them.
     """
 
     scale: float
@@ -75,6 +106,7 @@ class Weighting:
     sinks: Float[Array, " H"] | None = None
     dropout: float = 0.0
     key: Any = None
+    message: Message | None = None
 
     @property
     def drops(self) -> bool:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import MASKED, Array, capped, wide
-from transformers_jax.graph import Mask, Nodes
+from transformers_jax.graph import Mask, Nodes, repeats
 from transformers_jax.graph.tiles import Live, pad
 from transformers_jax.nn import noise
 from transformers_jax.nn.attend.score import ScoreRule
@@ -117,7 +117,8 @@ def _nodes(plan: Plan, graph: Graph, tile: Tile) -> tuple[Nodes, Nodes]:
 
 
 def masked(plan: Plan, graph: Graph, tile: Tile, scores: Array) -> Array:
-    """The scores of one tile [w G R t s], MASKED where there is no edge."""
+    """The scores of one tile [w G R t s], MASKED where there is no edge; exp of it counts an edge
+    as often as it is there."""
     if not plan.masked:
         return scores
     q, k = _nodes(plan, graph, tile)
@@ -125,6 +126,8 @@ def masked(plan: Plan, graph: Graph, tile: Tile, scores: Array) -> Array:
     allowed = plan.mask.edges(q, k, pairs)
     if k.valid is not None:
         allowed = allowed & k.valid[:, None, :]
+    if (times := repeats(plan.mask, pairs)) is not None:
+        scores = scores + jnp.log(jnp.maximum(times, 1)[:, None, None].astype(scores.dtype))
     return jnp.where(allowed[:, None, None], scores, MASKED)
 
 

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from transformers_jax.arrays import MASKED, Array, Float, is_symbolic, wide
-from transformers_jax.graph import Edges, Nodes
+from transformers_jax.graph import Edges, Nodes, matrices
 from transformers_jax.graph.lower import Refused
 from transformers_jax.graph.tiles import Live, live, pad, pad_nodes, tiles
 from transformers_jax.nn import noise
@@ -52,6 +52,9 @@ def attend(
     score = weighting.score
     if score is not None and score.rule.pairs:
         raise Refused(f"the score rule {type(score.rule).__name__} reads features of all edges")
+    if weighting.message is not None:
+        raise Refused("edges add nothing to the values that tiles send")
+    edges = matrices(edges)
     heads = heads or (q.shape[2], k.shape[2])
     plan, graph = planned(edges, weighting, q.shape[0], heads, first, size)
     params = None if score is None else jax.tree.map(jnp.asarray, score.params)
@@ -102,7 +105,8 @@ def _with_tags_read(edges: Edges, score: Score | None) -> Edges:
         tags = {n: t for n, t in nodes.tags.items() if score is not None or n in names}
         return Nodes(tags, nodes.valid)
 
-    return Edges(of(edges.q), of(edges.k), edges.mask, edges.pairs)
+    pairs = {name: array for name, array in edges.pairs.items() if name in edges.mask.pairs}
+    return Edges(of(edges.q), of(edges.k), edges.mask, pairs)
 
 
 def _fold(plan: Plan, graph: Graph, step, state, like):

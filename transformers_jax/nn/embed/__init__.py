@@ -18,6 +18,8 @@ from transformers_jax.nn.embed.flat_patches import FlatPatchEmbedder as FlatPatc
 from transformers_jax.nn.embed.flat_patches import FlatPatchSpec as FlatPatchSpec
 from transformers_jax.nn.embed.frames import FrameEmbedder as FrameEmbedder
 from transformers_jax.nn.embed.frames import FrameSpec as FrameSpec
+from transformers_jax.nn.embed.graphs import GraphEmbedder as GraphEmbedder
+from transformers_jax.nn.embed.graphs import SelfLoops as SelfLoops
 from transformers_jax.nn.embed.latents import LatentEmbedder as LatentEmbedder
 from transformers_jax.nn.embed.latents import LatentSpec as LatentSpec
 from transformers_jax.nn.embed.patches import GridPositions as GridPositions

@@ -26,6 +26,7 @@ class Tokens(NamedTuple):
         place: where virtual tokens stand, of which there is no answer either.
         fields: what heads read of the embedder beside them, and a model without a head gives, by
             the names of its output.
+        pairs: arrays of edges that masks and scores read, where the input holds a graph.
     """
 
     x: Float[Array, "B T D"]
@@ -33,6 +34,7 @@ class Tokens(NamedTuple):
     length: int
     place: Place | None = None
     fields: Mapping[str, Array] = {}
+    pairs: Mapping[str, Array] = {}
 
     def of_input(self, x: Array, axis: int = 1) -> Array:
         """What is of the tokens of the input, of what is of all tokens, along an axis."""

@@ -31,6 +31,8 @@ from transformers_jax.nn.head.contrastive import PairScores as PairScores
 from transformers_jax.nn.head.contrastive import Projected as Projected
 from transformers_jax.nn.head.contrastive import SigmoidContrastive as SigmoidContrastive
 from transformers_jax.nn.head.double import DoubleHeads as DoubleHeads
+from transformers_jax.nn.head.graphs import GraphClassification as GraphClassification
+from transformers_jax.nn.head.graphs import NodeScores as NodeScores
 from transformers_jax.nn.head.images import ClassAndPatches as ClassAndPatches
 from transformers_jax.nn.head.images import Distilled as Distilled
 from transformers_jax.nn.head.images import FeatureMaps as FeatureMaps
