@@ -28,8 +28,9 @@ OTHERS = {
     "digits_by_writer": "digits",
     "digits_few": "digits",
     "two_pictures_swapped": "two_pictures",
+    "imports": "imports",
 }
-"""Tables that are made of the records of another, each with a test of its own."""
+"""Tables that are made of the records of another, or are one graph, each with a test of its own."""
 SPEAKS = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 HERE = [name for name in TABLES if name not in (*OTHERS, "spoken_digits")]
 HERE += [pytest.param("spoken_digits", marks=[pytest.mark.slow, SPEAKS])]

@@ -28,6 +28,7 @@ transcription.py  Transcription: the text of recordings, token by token
 image_pretraining.py  ImagePretraining: hidden patches of pictures
 captions.py     how pictures and texts become rows of what writes
 captioning.py   Captioning: texts about pictures
+graphs.py       NodeClassification, GraphClassification: of the nodes of graphs, and of graphs
 speech.py       CTC: the text of recordings, frame by frame
 speech_pretraining.py  SpeechPretraining: hidden frames of recordings
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
@@ -44,6 +45,8 @@ from transformers_jax.tasks.distillation import Distillation as Distillation
 from transformers_jax.tasks.dpo import DPO as DPO
 from transformers_jax.tasks.embedding import Embedding as Embedding
 from transformers_jax.tasks.few_shot import FewShot as FewShot
+from transformers_jax.tasks.graphs import GraphClassification as GraphClassification
+from transformers_jax.tasks.graphs import NodeClassification as NodeClassification
 from transformers_jax.tasks.image_classes import ImageClassification as ImageClassification
 from transformers_jax.tasks.image_pretraining import ImagePretraining as ImagePretraining
 from transformers_jax.tasks.image_text import ImageTextPairs as ImageTextPairs
@@ -65,6 +68,8 @@ TASKS: dict[str, type[Task]] = {
     "regression": Regression,
     "image_classification": ImageClassification,
     "token_classification": TokenClassification,
+    "node_classification": NodeClassification,
+    "graph_classification": GraphClassification,
     "question_answering": QuestionAnswering,
     "multiple_choice": MultipleChoice,
     "reranking": Reranking,

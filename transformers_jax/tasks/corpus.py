@@ -72,7 +72,7 @@ class TaskCorpus:
             absent = lacking(numbers, self.form.classes)
             notes += [f"{WARNING}{self.train.records.name}: {line}" for line in absent]
         for some in self.evaluation.values():
-            notes += [f"{WARNING}{line}" for line in few_records(some.records, MORE)]
+            notes += [f"{WARNING}{line}" for line in few_records(some, MORE)]
         return (*sources, f"columns: {columns}", *notes)
 
     @cached_property

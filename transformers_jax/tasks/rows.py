@@ -168,6 +168,7 @@ class Rows:
         references: what is to be answered, of each record; None where the table does not say it.
         details: of each example, what its answer is made a prediction with (offsets, say).
         notes: what is told of them, in a line each.
+        asked: how many answers are measured, where a record asks for several; None: one a record.
     """
 
     records: Records
@@ -176,6 +177,7 @@ class Rows:
     references: Sequence[Any] | None
     details: Sequence[Any] = ()
     notes: tuple[str, ...] = ()
+    asked: int | None = None
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from transformers_jax.data.tables import Records
 from transformers_jax.tasks.rows import Rows
 
 WARNING = "WARNING: "
@@ -16,13 +15,13 @@ def warnings_of(rows: Rows) -> list[str]:
     records = rows.records
     lines = [records.note] if records.left_out else []
     lines += [one.removeprefix(WARNING) for one in rows.notes if one.startswith(WARNING)]
-    return [*lines, *few_records(records)]
+    return [*lines, *few_records(rows)]
 
 
-def few_records(records: Records, advice: str = "") -> list[str]:
+def few_records(rows: Rows, advice: str = "") -> list[str]:
     """A line where there are so few records that figures of them say little; else none."""
-    count = len(records)
-    if count >= FEW:
+    records, count = rows.records, len(rows.records)
+    if (count if rows.asked is None else rows.asked) >= FEW:
         return []
     number = f"{count} record{'s' * (count > 1)}"
     return [f"{records.name}: {number}; a figure of fewer than {FEW} says little{advice}"]

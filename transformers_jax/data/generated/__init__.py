@@ -17,6 +17,7 @@ tones.py       numbers as they are dialled and letters in Morse code, as sound i
 preferences.py docstrings.py's, each with a line that is preferred and one that is not
 glyphs.py      characters as pictures, and their names in Unicode
 digits.py      handwritten digits as pictures; all of them, by writer, and ten of each class
+imports.py     the modules of the standard library, and which imports which, as a graph
 two_pictures.py  two shapes, and a question about one of them
 """
 
@@ -155,6 +156,12 @@ def _spoken_digits(split: str) -> list[dict[str, Any]]:
     return spoken.digits(split)
 
 
+def _imports(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import imports
+
+    return imports.records(split)
+
+
 def _two_pictures(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import two_pictures
 
@@ -184,6 +191,7 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "digits": _digits,
     "digits_by_writer": _digits_by_writer,
     "digits_few": _digits_few,
+    "imports": _imports,
     "two_pictures": _two_pictures,
     "two_pictures_swapped": _two_pictures_swapped,
 }

@@ -142,6 +142,19 @@ class GraphConfig(ModuleConfig):
     edge_dim: int | None = None
     bias: bool = True
 
+    def to_dict(self):
+        """The arguments, and the name of the head where it is not that of the module."""
+        fields = super().to_dict()
+        if self.architectures and self.architectures != (self.module,):
+            fields["architectures"] = list(self.architectures)
+        return fields
+
+    def architecture(self, head):
+        return next(name for name, value in self.HEADS.items() if value == head)
+
+    def head_named(self, head):
+        return super().head_named(head or next(iter(self.architectures), None))
+
     @property
     def features(self) -> tuple[str, int] | None:
         """The name of the features of edges, and how many numbers they are."""
