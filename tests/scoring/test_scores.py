@@ -115,6 +115,13 @@ def test_a_text_within_one_window_has_the_perplexity_of_score():
     np.testing.assert_allclose(found.perplexity, np.exp(-found.log_prob.sum() / 52), rtol=1e-6)
 
 
+def test_a_perplexity_of_which_no_float_is_large_enough_is_infinite():
+    sizes = dict(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+    config = tj.GPT2Config(**sizes, initializer_range=1e4)
+    model = tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+    assert tj.perplexity(model, np.arange(8)).perplexity == np.inf
+
+
 # ---------------------------------------------------------------- texts
 
 

@@ -84,7 +84,9 @@ def perplexity(
         parts[number].append(logs)
     logs = [np.concatenate(part) for part in parts]
     sums, count = np.array([row.sum(dtype=np.float64) for row in logs]), sum(map(len, logs))
-    fields: dict[str, Any] = {"perplexity": math.exp(-sums.sum() / count), "log_prob": sums}
+    with np.errstate(over="ignore"):  # of a mean that no float has the exponential of, infinity
+        fields: dict[str, Any] = {"perplexity": float(np.exp(-sums.sum() / count))}
+    fields["log_prob"] = sums
     if size:
         fields["bits_per_byte"] = float(-sums.sum() / math.log(2) / size)
     counts = np.array([len(row) for row in logs], np.int32)
