@@ -211,6 +211,12 @@ ADVICE = {
             m.gpt2, IDS, max_new_tokens=int(advice_in(e, r"pass max_new_tokens=(\d+)"))
         ),
     ),
+    "a prompt longer than all positions": Advice(
+        lambda m: tj.generate(m.gpt2, np.ones((1, 99), int), max_new_tokens=3),
+        lambda m, e: tj.generate(
+            m.gpt2, np.ones((1, int(advice_in(e, r"prompt to (\d+)"))), int), max_new_tokens=3
+        ),
+    ),
     "a head that writes nothing": Advice(
         lambda m: tj.generate(build(GPT2, "none"), IDS, max_new_tokens=1),
         lambda m, e: tj.generate(build(GPT2, typed(e, r"head=('\w+')")), IDS, max_new_tokens=1),

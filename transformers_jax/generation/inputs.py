@@ -100,9 +100,12 @@ def _check_positions(what: str, columns: int, start: Any, new: int, most: int | 
     """Raises ValueError for rows that the model has no positions for."""
     longest = columns if is_traced(start) else int((columns - start).max())
     if most is not None and not is_symbolic(longest) and longest + new > most:
+        advice = f"shorten the {what} to {most - new} tokens" if new < most else ""
+        if longest < most:
+            advice += f"{' or ' * bool(advice)}pass max_new_tokens={most - longest}"
         raise ValueError(
             f"{what} ({longest}) plus new tokens ({new}) = {longest + new}, but the model has "
-            f"{most} positions; shorten the {what} or pass max_new_tokens={max(most - longest, 0)}"
+            f"{most} positions; {advice or f'shorten it, and pass fewer than {most} new tokens'}"
         )
 
 
