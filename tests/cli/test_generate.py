@@ -85,6 +85,12 @@ def test_a_text_is_of_a_schema_or_a_grammar(folder, tmp_path, here, piped):
         of("--grammar", grammar, "--json-schema", schema)
     with pytest.raises(ValueError, match=r"yes.lark is not JSON"):
         of("--json-schema", grammar)
+    grammar.write_bytes(b"\xff")
+    for flag in ("--grammar", "--json-schema"):
+        with pytest.raises(ValueError, match=r"yes.lark is not UTF-8 \(at byte 0\)"):
+            of(flag, grammar)
+    with pytest.raises(ValueError, match=r"there is no file .*none"):
+        here("generate", folder, "--chat", "--chat-template", tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +106,7 @@ def test_a_text_is_of_a_schema_or_a_grammar(folder, tmp_path, here, piped):
         (["--chat", "--num-beams", "2"], "do not have --num-beams"),
         (["--chat", "--length-penalty", "2"], "do not have --length-penalty"),
         (["--chat", "--length", "8", *map(str, FEW), "--max-new-tokens", "9"], "leaves no room"),
+        (["--chat", "--max-new-tokens", "0"], "at least one token; pass 1 or more"),
         (["--input", "x.csv", "--out", "y"], "expected a .jsonl file"),
     ],
 )
@@ -264,10 +271,35 @@ def test_a_file_is_answered_in_order_and_goes_on(flags, folder, prompts, tmp_pat
         ('{"prompt": "a"}\n{"messages": [{"role": "me"}]}\n', r"line 2: messages\[0\].role"),
         ('{"prompt": "a"}\n{"prompt": "' + "long" * 50 + '"}\n', "line 2: .*160"),
         ("\n", "has no prompt"),
+        ('{"prompt": "a", "id": "\\ud800"}\n', "line 1: a lone surrogate"),
+        ('{"prompt": "a"}\n{"prompt": "b", "id": NaN}\n', "line 2: JSON has no word for id = nan"),
     ],
 )
 def test_errors_name_the_file_and_the_line(text, words, folder, tmp_path, here):
     file = tmp_path / "p.jsonl"
     file.write_text(text)
+    out = tmp_path / "out.jsonl"
     with pytest.raises(ValueError, match=f"p.jsonl.*{words}"):
-        here("generate", folder, "--input", file, "--out", tmp_path / "out.jsonl", *FEW)
+        here("generate", folder, "--input", file, "--out", out, *FEW)
+    assert not (out.exists() and out.read_text())  # told before any line is written
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_prompt(folder, tmp_path, here):
+    for name in ("p.jsonl", "p.txt"):
+        file, out = tmp_path / name, tmp_path / f"{name}.out"
+        file.write_text('\ufeff{"prompt": "ab"}\n' if name == "p.jsonl" else "\ufeffab\n")
+        here("generate", folder, "--input", file, "--out", out, *FEW)
+        assert json.loads(out.read_text())["prompt"] == "ab"
+
+
+def test_a_file_of_something_else_is_not_cut(folder, tmp_path, here):
+    file, notes = tmp_path / "p.txt", tmp_path / "notes"
+    file.write_text("a\nb"), notes.write_text("what I know")
+    for out, said in (
+        (file, "is the file of --input"),
+        (notes, "of something else .*notes.made.json.*choose another --out"),
+        (tmp_path / "no/out", "there is no folder .*no; make it"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            here("generate", folder, "--input", file, "--out", out, *FEW)
+    assert (file.read_text(), notes.read_text()) == ("a\nb", "what I know")

@@ -163,7 +163,10 @@ def test_the_text_streamer_prints(skip, model, tokenizer):
     ("call", "said"),
     [
         (dict(texts=["a", "b"]), "a stream is of one text, and 2 were asked for"),
-        (dict(texts="a", num_beams=2), "which stay: num_beams=1, no forced words, no penalty_alpha"),
+        (
+            dict(texts="a", num_beams=2),
+            "which stay: num_beams=1, no forced words, no penalty_alpha",
+        ),
         (dict(texts="a", prompt_lookup_num_tokens=2), "and no drafts"),
         (dict(texts="a", messages=CHAT), "are two kinds of prompts"),
         (dict(texts=[]), "texts must be a text or a list of them"),

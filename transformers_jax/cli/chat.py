@@ -65,6 +65,8 @@ def converse(command: Any) -> None:
     vocabulary = model.reading.vocabulary
     options = resolve(typed, None, model.generation_config or {}, model.config, vocabulary)
     draw = draw_of(options, typed, command.seed)
+    if options.max_new_tokens == 0:
+        raise ValueError("--max-new-tokens 0: an answer has at least one token; pass 1 or more")
     length = command.length or options.max_length or LENGTH
     dtype = options.of_cache.get("dtype")
     with Service(model, tokenizer, 1, length, dtype, ends=options.eos_token_id) as service:

@@ -163,7 +163,7 @@ class Generate(Generation):
         """The tokenizer, with the template of --chat-template."""
         tokenizer = texts.read_tokenizer(self.folder)
         if self.chat_template is not None:
-            tokenizer.chat_template = Path(self.chat_template).expanduser().read_text("utf-8")
+            tokenizer.chat_template = _text_of(Path(self.chat_template).expanduser())
         return tokenizer
 
     def of_generate(self, model: Any) -> dict[str, Any]:
@@ -189,9 +189,7 @@ class Generate(Generation):
         given = {name: Path(file).expanduser() for name, file in files.items() if file is not None}
         if len(given) > 1:
             raise ValueError("--json-schema and --grammar exclude each other")
-        if missing := [file for file in given.values() if not file.is_file()]:
-            raise ValueError(f"there is no file {missing[0]}")
-        texts = {name: file.read_text("utf-8") for name, file in given.items()}
+        texts = {name: _text_of(file) for name, file in given.items()}
         if "json_schema" in texts:
             parse_json(texts["json_schema"], given["json_schema"])
         return texts
@@ -260,6 +258,20 @@ class Generate(Generation):
             heading = f"--- {number + 1}/{count}\n" if count > 1 else ""
             space = "" if tokenizer is not None or model.is_encoder_decoder else " "
             print(f"{heading}{'' if model.is_encoder_decoder else prompt}{space}{text}")
+
+
+def _text_of(file: Path) -> str:
+    """The text of a file that a flag names.
+
+    Raises:
+        ValueError: it is not there, or not UTF-8.
+    """
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}")
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 (at byte {error.start})") from None
 
 
 def _of_ids(model: Any, rows: list[list[int]], settings: dict[str, Any]) -> list[str]:

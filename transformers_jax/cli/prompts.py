@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers_jax.cli.files import already, check_made, made_with
-from transformers_jax.json_files import json_text, parse_json
+from transformers_jax.json_files import errors_of, json_text, parse_json
 from transformers_jax.printing import print_line
 
 BATCH = 8
@@ -41,7 +41,8 @@ def read_records(path: str) -> list[Record]:
             " or a .txt file, of which every line is a prompt"
         )
     try:
-        lines = file.read_text("utf-8").split("\n")
+        # without the mark of the byte order, which some programs put before the first line
+        lines = file.read_text("utf-8").removeprefix("\ufeff").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 (at byte {error.start})") from None
     records = []
@@ -65,6 +66,11 @@ def _checked(place: str, value: Any) -> dict[str, Any]:
         raise ValueError(f'{place} has the key "text", where the answer is written; rename it')
     if "prompt" in value and not (isinstance(value["prompt"], str) and value["prompt"]):
         raise ValueError(f'{place}: "prompt" must be a text, got {value["prompt"]!r:.80}')
+    with errors_of(place):  # it is written with its text: what cannot be is told before
+        try:
+            json_text(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a lone surrogate, which no UTF-8 text has; replace it") from None
     return dict(value)
 
 
@@ -87,6 +93,8 @@ def answer_file(command: Any) -> None:
     check_count("--batch", size)
     records = read_records(command.input)
     out = Path(command.out).expanduser()
+    if out.resolve() == Path(command.input).expanduser().resolve():
+        raise ValueError(f"--out {command.out} is the file of --input; choose another")
     without_text = lambda line: {name: v for name, v in line.items() if name != "text"}
     values = [record.values for record in records]
     done = already(out, values, without_text, "records")

@@ -195,12 +195,25 @@ class Predict(Reading):
 
 
 def whole_lines(path: Path) -> int:
-    """The whole lines of a file that is there; what a killed process left of one is removed."""
+    """The whole lines of a file that is there; what a killed process left of one is removed.
+
+    Raises:
+        ValueError: a folder that is not there; a file that ends within a line and that no command
+            has written.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}; make it, or choose another")
     if not path.is_file():
         return 0
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
+        made = path.with_name(f"{path.name}.made.json")
+        if not made.is_file():
+            raise ValueError(
+                f"{path} is a file of something else (there is no {made.name}); choose another "
+                "--out"
+            )
         with path.open("r+b") as file:
             file.truncate(whole)
     return content.count(b"\n")
