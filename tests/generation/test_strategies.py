@@ -209,3 +209,20 @@ def test_contrastive_search_through_windows_is_that_without_a_cache():
         text = searched_plainly(model, prompt, 0.5, 4, 5, 2)
         assert row[7 - len(prompt) :][: len(text)] == text
     assert (np.asarray(tj.generate(model, ids, penalty_alpha=1e-6, **call)) != out).any()
+
+
+@pytest.mark.parametrize(
+    "search",
+    [{}, {"penalty_alpha": 0.5, "top_k": 3}, {"do_sample": True, "best_of": 2}],
+    ids=["greedy", "contrastive", "best of"],
+)
+def test_scores_are_told_in_64_bits_too(search):
+    options = {"max_new_tokens": 3, "output_scores": True, "output_log_probs": True, **search}
+    if "do_sample" in search:
+        options["key"] = jax.random.key(0)
+    narrow = run("gpt2", options)
+    with jax.enable_x64(True):
+        broad = run("gpt2", options)
+    np.testing.assert_array_equal(broad.sequences, narrow.sequences)
+    np.testing.assert_allclose(broad.token_log_probs, narrow.token_log_probs, rtol=1e-4)
+    assert len(broad.scores) == 3

@@ -155,7 +155,7 @@ def assisted_search(model: Any, job: Job, drafter: DraftModel | LookUp, size: in
         shape = job.width - whole.begin, count, model.reading.vocabulary
         scores = jnp.zeros(shape, jnp.float32)
     if job.with_log_probs:
-        likely = jnp.zeros((job.width - whole.begin, count))
+        likely = jnp.zeros((job.width - whole.begin, count), jnp.float32)
     empty = text.end < 1  # a row without text stays so
     drafting = drafter.begin(text, copies, size)
     state = _State(text, empty, jnp.int32(0), cache, drafting, zeros, zeros, scores, likely)

@@ -111,8 +111,8 @@ def _beginning(model: Any, job: Job, count: int) -> _State:
         logits=last,
         past=past,
         cache=writers_cache(reader, cache).repeat(count),
-        scores=jnp.zeros((new, *last.shape)) if job.with_scores else None,
-        log_probs=jnp.zeros((new, batch)) if job.with_log_probs else None,
+        scores=jnp.zeros((new, *last.shape), jnp.float32) if job.with_scores else None,
+        log_probs=jnp.zeros((new, batch), jnp.float32) if job.with_log_probs else None,
         written=jnp.zeros(batch, jnp.int32),
     )
 

@@ -52,7 +52,8 @@ def begin_search(model: Any, job: Job) -> State:
     text = job.begin_text(copies)
     first, cache = prefill(model, job, copies)
     empty = text.start >= text.begin  # a row without text stays so
-    likely = jnp.zeros((job.width - text.begin, text.ids.shape[0])) if job.with_log_probs else None
+    shape = job.width - text.begin, text.ids.shape[0]
+    likely = jnp.zeros(shape, jnp.float32) if job.with_log_probs else None
     zeros = jnp.zeros(text.ids.shape[0], jnp.int32)
     state = State(text, empty, cache, score_buffer(model, job, text, cache), likely, zeros)
     return state if first is None else _choose(job, state, first, cache)
