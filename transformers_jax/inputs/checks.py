@@ -227,7 +227,7 @@ def pairs(
         queries, keys = (sides or {}).get(name, (None, None))
         shape = np.shape(values[name])
         expected = (("b", (1, rows)), ("T", (queries,)), ("S", (keys,)))
-        ranks = (3, 4) if name in features else (3,)
+        ranks = (3, 4, 5) if name in features else (3,)
         fits = len(shape) in ranks and all(
             None in sizes or size in sizes for size, (_, sizes) in zip(shape, expected)
         )

@@ -218,7 +218,13 @@ class EdgeFeatures:
 
 
 class OwnScore:
-    """A score that builds its module itself: a frozen record of one kind of attention."""
+    """A score that builds its module itself: a frozen record of one kind of attention.
+
+    Attributes:
+        pairs: the names of the pair arrays that it reads.
+    """
+
+    pairs: tuple[str, ...] = ()
 
     def build(self, attention: Any, initial: Any) -> Any:
         """The module of its parameters in a layer with this attention (`spec.OpSpec`): called, it

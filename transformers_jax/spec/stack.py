@@ -17,6 +17,7 @@ from transformers_jax.spec.position import (
     Counted,
     EdgeFeatures,
     GridBias,
+    OwnScore,
     RelativeTable,
     Rotary,
     ScoreSpec,
@@ -160,7 +161,9 @@ class StackSpec:
     def features(self) -> frozenset[str]:
         """The names of the features of edges that scores of self-attention read."""
         scores = [self.score, *(op.score for op in self.ops)]
-        return frozenset(score.pairs for score in scores if isinstance(score, EdgeFeatures))
+        names = {score.pairs for score in scores if isinstance(score, EdgeFeatures)}
+        own = (score.pairs for score in scores if isinstance(score, OwnScore))
+        return frozenset(names).union(*own)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
