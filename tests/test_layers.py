@@ -36,6 +36,7 @@ LAYERS = [
     ("models",),
     (
         *(
+            "acting",
             "adapting",
             "pretrained",
             "saving",

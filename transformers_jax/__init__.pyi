@@ -1,6 +1,9 @@
 """The public names and where each is defined. Type checkers and editors read this file, and
 `__init__.py` imports from it a name that is used for the first time."""
 
+from .acting.cartpole import CartPole as CartPole
+from .acting.policy import Policy as Policy
+from .acting.rollout import rollout as rollout
 from .adapting import (
     adapt as adapt,
     merge_adapter as merge_adapter,
@@ -178,6 +181,7 @@ from .models.convnext import ConvNextConfig as ConvNextConfig
 from .models.convnextv2 import ConvNextV2Config as ConvNextV2Config
 from .models.deberta import DebertaConfig as DebertaConfig
 from .models.deberta_v2 import DebertaV2Config as DebertaV2Config
+from .models.decision_transformer import DecisionTransformerConfig as DecisionTransformerConfig
 from .models.deepseek_v3 import DeepseekV3Config as DeepseekV3Config
 from .models.deit import DeiTConfig as DeiTConfig
 from .models.dinov2 import Dinov2Config as Dinov2Config

@@ -93,7 +93,7 @@ class Auto:
 
 
 AutoBackbone = Auto("backbone")
-AutoModel = Auto("none", "contrastive")
+AutoModel = Auto("none", "contrastive", "trajectory")
 AutoModelForCausalLM = Auto("causal_lm")
 AutoModelForMaskedLM = Auto("masked_lm")
 AutoModelForSeq2SeqLM = Auto("seq2seq_lm")

@@ -708,6 +708,28 @@ CHOSEN |= {
         },
     ),
 }
+CHOSEN |= {
+    "decision-transformer-switches": (
+        "DecisionTransformerModel",
+        dict(
+            state_dim=3,
+            act_dim=2,
+            hidden_size=24,
+            max_ep_len=12,
+            action_tanh=False,
+            vocab_size=3,
+            n_positions=40,
+            n_layer=3,
+            n_head=3,
+            activation_function="gelu_new",
+            layer_norm_epsilon=1e-3,
+            scale_attn_by_inverse_layer_idx=True,
+            scale_attn_weights=False,
+            reorder_and_upcast_attn=True,
+            add_cross_attention=True,
+        ),
+    ),
+}
 SIZES = {
     "dinov2-registers-resized": (16, 28),
     "beit-segment-beside": (20, 28),
@@ -797,8 +819,21 @@ def images_of(rng, architecture, config, size):
     return inputs
 
 
+def steps_of(rng, config):
+    """Steps of episodes that end together, so that padding is in front; and where they are."""
+    shape, real = (3, 7), np.arange(7) >= np.array([0, 4, 2])[:, None]
+    draw = lambda width: rng.normal(size=(*shape, width)).astype(np.float32)
+    inputs = {"states": draw(config.state_dim), "actions": draw(config.act_dim)}
+    inputs |= {"rewards": draw(1), "returns_to_go": draw(1)}
+    inputs["timesteps"] = np.where(real, np.arange(7) + 3 - (~real).sum(1, keepdims=True), 0)
+    inputs["attention_mask"] = real.astype(np.int64)
+    return inputs, {7: real, 21: real.repeat(3, axis=1)}
+
+
 def inputs_of(rng, architecture, config, model, size=None):
     """The arguments of the call, and where each length of row has words."""
+    if model.main_input_name == "states":
+        return steps_of(rng, config)
     if model.main_input_name == "pixel_values":
         return images_of(rng, architecture, config, size), {}
     if "audio" in model.input_modalities and hasattr(config, "max_length"):
@@ -879,7 +914,11 @@ def with_images(rng, config, inputs):
 def generated(model, inputs):
     """The calls of `generate`, and what comes of them."""
     # with the scores of routers PyTorch compares the new tokens with the mask of a whole row
-    if not model.can_generate() or getattr(model.config, "output_router_logits", False):
+    if (
+        model.main_input_name == "states"
+        or not model.can_generate()
+        or getattr(model.config, "output_router_logits", False)
+    ):
         return [], {}
     texts = ("input_ids", "attention_mask", "global_attention_mask", "token_type_ids")
     others = ("input_values", "pixel_values", "image_attention_mask")

@@ -1,4 +1,4 @@
-"""The gallery has a picture of each family that sees or hears, which its command makes."""
+"""The gallery has a picture of each family that sees, hears or acts, which its command makes."""
 
 import re
 from pathlib import Path

@@ -49,7 +49,7 @@ NAMES = {
     "vision-text-dual-encoder": "vision-text dual encoder",
 }
 """Of families whose configs do not say it."""
-OF_SENSES = ("images, and images with texts", "sound")
+OF_SENSES = ("images, and images with texts", "sound", "actions")
 SPACE = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
     *(tokenize.ENCODING, tokenize.ENDMARKER),
@@ -184,6 +184,8 @@ class Family:
             return "images, and images with texts"
         if "input_values" in self.arguments:
             return "sound"
+        if "returns_to_go" in self.arguments:
+            return "actions"
         if self.config.is_encoder_decoder is True or "seq2seq_lm" in self.heads:
             return "encoder-decoders"
         only_decodes = "causal_lm" in self.heads and "masked_lm" not in self.heads

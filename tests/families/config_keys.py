@@ -100,6 +100,7 @@ FAMILY = {
         "initial_context_length": "rope_parameters say it",
     },
     "qwen3_moe": {"max_window_layers": "read by no layer: windows are those of all"},
+    "decision_transformer": dict.fromkeys(OF_SUMMARIES, NO_SUMMARY),
     "falcon": {"ff_factor": "ffn_hidden_size is what counts"},
     "gpt_neo": dict.fromkeys(OF_SUMMARIES, NO_SUMMARY),
     "openai-gpt": dict.fromkeys(("n_special", "predict_special_tokens"), NOTHING),

@@ -41,7 +41,7 @@ CHOSEN = (
     *("smollm3", "stablelm-parallel", "starcoder2"),
     *("mixtral", "qwen2-moe", "qwen3-moe", "gpt-oss", "deepseek-v3"),
     *("gpt-neox", "gptj", "bloom", "gpt-neo", "falcon-groups", "phi", "xglm", "codegen"),
-    "openai-gpt",
+    *("openai-gpt", "decision-transformer"),
     *(
         "swin-classify",
         "swinv2-classify",
@@ -146,6 +146,15 @@ def load(folder, case):
     return model.eval()
 
 
+def loss_of(out, arguments):
+    """The loss; of a model of trajectories, which has none, the squares of what it predicts."""
+    if "action_preds" not in out:
+        return out["loss"]
+    real = arguments["attention_mask"][..., None]
+    predicted = (out[name] for name in ("action_preds", "state_preds", "return_preds"))
+    return sum(((x * real) ** 2).mean() for x in predicted)
+
+
 def main():
     for name in sys.argv[1:] or CHOSEN:
         folder = CASES / name
@@ -155,7 +164,7 @@ def main():
         arguments = {key: torch.tensor(inputs[key]) for key in case["forward"]["inputs"]}
         optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
         flags = {key: x for key, x in case["forward"]["kwargs"].items() if key == "return_loss"}
-        loss = model(**arguments, **flags)["loss"]
+        loss = loss_of(model(**arguments, **flags), arguments)
         loss.backward()
         outputs = {"loss": loss.detach().numpy()}
         stored = load_file(folder / "model.safetensors")

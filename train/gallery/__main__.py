@@ -1,11 +1,14 @@
-"""One picture for each family that sees or hears:  python -m train.gallery [FAMILY ...] [--out DIR]
+"""One picture for each family that sees, hears or acts:
+
+    python -m train.gallery [FAMILY ...] [--out DIR]
 
 Tiny models learn to name a handwritten digit that lies somewhere on a picture of 32 x 32 pixels, or
 the tones of a second of sound. What they then attend to is drawn, by the figures of
-`transformers-jax inspect`. The page: docs/gallery.md.
+`transformers-jax inspect`; of a model that acts, what it obtains. The page: docs/gallery.md.
 
     pictures.py   digits on noise, and for each family a config and its figure
     sounds.py     tones one after the other, likewise
+    actions.py    episodes, likewise
     __main__.py   training, by a step of one's own, and the command
 """
 
@@ -25,24 +28,32 @@ import optax
 from tyro.conf import DisallowNone, Positional
 
 import transformers_jax as tj
-from train.gallery import pictures, sounds
+from train.gallery import actions, pictures, sounds
+from train.gallery.actions import ACTED, Acted
 from train.gallery.pictures import SHOWN, Shown
 from train.gallery.sounds import HEARD, Heard
 from transformers_jax.flags import parse
 
-EVERY: dict[str, Shown | Heard] = {**SHOWN, **HEARD}
+Family = Shown | Heard | Acted
+EVERY: dict[str, Family] = {**SHOWN, **HEARD, **ACTED}
+MAKERS: dict[type, Any] = {Shown: pictures, Heard: sounds, Acted: actions}
+"""What makes the batches and figures of a family."""
 
 
-def loss_of(shown: Shown | Heard, out: Any, labels: Any) -> Any:
+def loss_of(shown: Family, out: Any, inputs: dict[str, Any]) -> Any:
     """The loss of an output; of a model without a head the cross-entropy of the first numbers of
-    its vector, as scores of classes."""
+    its vector, as scores of classes; of one that acts that of the actions that were taken."""
+    if shown.kind == "acts":
+        scores = jax.nn.log_softmax(out.action_preds) * inputs["attention_mask"][..., None]
+        return -(scores * inputs["actions"]).sum() / inputs["attention_mask"].sum()
+    labels: Any = inputs.get("labels")
     if shown.head != "none":
         return out.loss
     scores = jax.nn.log_softmax(out.pooler_output[:, :10])
     return -jnp.take_along_axis(scores, labels[:, None], axis=1).mean()
 
 
-def train(shown: Shown | Heard, steps: int) -> tuple[Any, float]:
+def train(shown: Family, steps: int) -> tuple[Any, float]:
     """(the trained model, the mean of its last losses, NaN without any)."""
     options: dict[str, Any] = dict(head=shown.head, key=jax.random.key(0), unroll=False)
     model = tj.from_config(shown.config(), **options)
@@ -55,14 +66,13 @@ def train(shown: Shown | Heard, steps: int) -> tuple[Any, float]:
 
     @jax.jit
     def step(params: Any, state: Any, inputs: dict[str, Any]) -> Any:
-        labels = inputs.get("labels")
         given = {n: x for n, x in inputs.items() if n != "labels" or shown.head != "none"}
-        loss = lambda params: loss_of(shown, apply(params, **given, **more), labels)
+        loss = lambda params: loss_of(shown, apply(params, **given, **more), inputs)
         value, gradients = jax.value_and_grad(loss)(params)
         updates, state = optimizer.update(gradients, state)
         return optax.apply_updates(params, updates), state, value
 
-    make = pictures.batch if isinstance(shown, Shown) else sounds.batch
+    make = MAKERS[type(shown)].batch
     state, losses = optimizer.init(params), []
     for number in range(steps):
         params, state, loss = step(params, state, make(shown.kind, number))
@@ -100,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         steps = EVERY[name].steps if options.steps is None else options.steps
         model, loss = train(EVERY[name], steps)
         file = options.out / f"{name}.png"
-        (sounds if name in HEARD else pictures).draw(name, model, file)
+        MAKERS[type(EVERY[name])].draw(name, model, file)
         spent = f"{time.perf_counter() - began:.0f} s ({time.process_time() - cpu:.0f} of CPU)"
         print(f"{name:26} loss {loss:7.4f}   {spent:24} {file}", flush=True)
     return 0

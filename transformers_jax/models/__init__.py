@@ -33,6 +33,7 @@ FAMILIES = {
     "convnext": "convnext:ConvNextConfig",
     "convnextv2": "convnextv2:ConvNextV2Config",
     "deberta": "deberta:DebertaConfig",
+    "decision_transformer": "decision_transformer:DecisionTransformerConfig",
     "deepseek_v3": "deepseek_v3:DeepseekV3Config",
     "deit": "deit:DeiTConfig",
     "deberta-v2": "deberta_v2:DebertaV2Config",

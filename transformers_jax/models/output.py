@@ -70,6 +70,11 @@ class Output(Mapping[str, Any]):
     diversity_loss: Float[Array, ""]
     embeddings: Float[Array, "B E"]
 
+    # of trajectories
+    state_preds: Float[Array, "B T N"]
+    action_preds: Float[Array, "B T A"]
+    return_preds: Float[Array, "B T 1"]
+
     # of images
     reconstruction: Float[Array, "B C H W"]
     feature_maps: tuple[Float[Array, "B D h w"], ...]

@@ -51,6 +51,10 @@ class Reading:
     """recordings of another rate are made that of the processor"""
     reference: DisallowNone[str | None] = None
     """of dpo: the model that rewards are measured against, where no run says it"""
+    target_return: DisallowNone[float | None] = None
+    """of offline_rl: the return that is asked for, in place of that of each record"""
+    environment: DisallowNone[str | None] = None
+    """of offline_rl: where the model acts, cartpole or gymnasium:NAME"""
 
     def settings(self) -> dict[str, Any]:
         """Those that were typed."""

@@ -93,7 +93,9 @@ def caption(figure: Figure) -> str:
         return "how often each class is taken for each"
     if isinstance(figure, Histogram):
         return f"how many examples have which {figure.label}"
-    return "predicted against expected numbers"
+    if isinstance(figure, Listing):
+        return figure.title
+    return f"{figure.up} against {figure.across} {figure.what}"
 
 
 def draw(figure: Figure, file: Path) -> None:
@@ -114,7 +116,7 @@ def draw(figure: Figure, file: Path) -> None:
         both = [*figure.expected, *figure.predicted]
         axes.plot([min(both), max(both)], [min(both), max(both)], "k--", lw=0.8)
         axes.scatter(figure.expected, figure.predicted, s=10, alpha=0.4)
-        axes.set(xlabel="expected", ylabel="predicted")
+        axes.set(xlabel=figure.across, ylabel=figure.up)
     save_figure(picture, file)
 
 

@@ -31,6 +31,10 @@ captioning.py   Captioning: texts about pictures
 graphs.py       NodeClassification, GraphClassification: of the nodes of graphs, and of graphs
 speech.py       CTC: the text of recordings, frame by frame
 speech_pretraining.py  SpeechPretraining: hidden frames of recordings
+episodes.py     how a task reads recorded episodes;  decisions.py  how it acts as they do
+offline_rl.py   OfflineRL: actions by which an episode returns what is asked
+trajectory_tokens.py  TrajectoryTokens: recorded episodes as texts
+generalist.py   Generalist: texts, pictures and actions of one model
 writing.py      Summarization, Translation: texts that an encoder-decoder writes
 
 A task is an objective of the engine (training/), in place of those that make examples of bare text:
@@ -45,12 +49,14 @@ from transformers_jax.tasks.distillation import Distillation as Distillation
 from transformers_jax.tasks.dpo import DPO as DPO
 from transformers_jax.tasks.embedding import Embedding as Embedding
 from transformers_jax.tasks.few_shot import FewShot as FewShot
+from transformers_jax.tasks.generalist import Generalist as Generalist
 from transformers_jax.tasks.graphs import GraphClassification as GraphClassification
 from transformers_jax.tasks.graphs import NodeClassification as NodeClassification
 from transformers_jax.tasks.image_classes import ImageClassification as ImageClassification
 from transformers_jax.tasks.image_pretraining import ImagePretraining as ImagePretraining
 from transformers_jax.tasks.image_text import ImageTextPairs as ImageTextPairs
 from transformers_jax.tasks.instructions import Instruction as Instruction
+from transformers_jax.tasks.offline_rl import OfflineRL as OfflineRL
 from transformers_jax.tasks.reranking import Reranking as Reranking
 from transformers_jax.tasks.sequences import MultiLabel as MultiLabel
 from transformers_jax.tasks.sequences import Regression as Regression
@@ -58,6 +64,7 @@ from transformers_jax.tasks.sequences import SequenceClassification as SequenceC
 from transformers_jax.tasks.speech import CTC as CTC
 from transformers_jax.tasks.speech_pretraining import SpeechPretraining as SpeechPretraining
 from transformers_jax.tasks.tokens import TokenClassification as TokenClassification
+from transformers_jax.tasks.trajectory_tokens import TrajectoryTokens as TrajectoryTokens
 from transformers_jax.tasks.transcription import Transcription as Transcription
 from transformers_jax.tasks.writing import Summarization as Summarization
 from transformers_jax.tasks.writing import Translation as Translation
@@ -86,5 +93,8 @@ TASKS: dict[str, type[Task]] = {
     "image_pretraining": ImagePretraining,
     "ctc": CTC,
     "speech_pretraining": SpeechPretraining,
+    "offline_rl": OfflineRL,
+    "trajectory_tokens": TrajectoryTokens,
+    "generalist": Generalist,
 }
 """The records by the name that a command calls them."""

@@ -33,10 +33,14 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Predicted numbers against those that were expected."""
+    """Predicted numbers against those that were expected; `across` and `up` are what the two are
+    called, and `what` they are."""
 
     expected: Sequence[float]
     predicted: Sequence[float]
+    across: str = "expected"
+    up: str = "predicted"
+    what: str = "numbers"
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,11 @@ def confusion_of(
     return Listing(title, ["class", "taken for", "times", "of the class"], rows)
 
 
-def scatter_of(expected: Sequence[float], predicted: Sequence[float]) -> Scatter:
-    """Of many numbers, some evenly."""
+def scatter_of(expected: Sequence[float], predicted: Sequence[float], **names: str) -> Scatter:
+    """Of many numbers, some evenly; `names` are the other fields."""
     every = slice(None, None, -(-len(expected) // MOST_POINTS) or 1)
     numbers = lambda values: [round(float(value), 6) for value in values[every]]
-    return Scatter(numbers(expected), numbers(predicted))
+    return Scatter(numbers(expected), numbers(predicted), **names)
 
 
 def histogram_of(label: str, values: Sequence[float], low: float, high: float) -> Histogram:

@@ -245,7 +245,7 @@ VISION = dict(**PIXELS, projection_dim=6)
 STAGES = dict(image_size=12, patch_size=2, depths=(2, 1), drop_path_rate=0.0)
 WINDOWS = dict(embed_dim=8, num_heads=(2, 4), window_size=2, mlp_ratio=2.0)
 CONVOLVED = dict(hidden_sizes=(6, 10), num_stages=2)
-OTHERS = {  # families of images and audio: (config, head); their laws are in test_modalities.py
+OTHERS = {  # families of other modalities: (config, head); their laws are in test_modalities.py
     "clip": (
         lambda: tj.CLIPConfig(
             text_config=tj.CLIPTextConfig(**TEXT),
@@ -444,6 +444,20 @@ OTHERS |= {
             **TOWER, patch_size=4, frequency_stride=3, time_stride=3, max_length=14, num_mel_bins=7
         ),
         "audio_classification",
+    ),
+    "decision_transformer": (
+        lambda: tj.DecisionTransformerConfig(
+            state_dim=5,
+            act_dim=3,
+            hidden_size=20,
+            max_ep_len=9,
+            n_positions=24,
+            n_layer=2,
+            n_head=4,
+            n_inner=28,
+            **dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),
+        ),
+        "trajectory",
     ),
     "hubert": (lambda: tj.HubertConfig(**WAVES, conv_bias=True), "sequence_classification"),
     "speech-encoder-decoder": (

@@ -1,4 +1,4 @@
-"""The laws of families that read images or audio: which of them a modality has, and each law."""
+"""The laws of families that read images, audio or actions: which a modality has, and each law."""
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ CLOSE = dict(rtol=2e-5, atol=2e-5)  # float32, other orders of summation
 MODALITIES = {
     "audio-spectrogram-transformer": "spectrograms",
     "clip": "images and texts",
+    "decision_transformer": "trajectories",
     "clip_text_model": "texts to compare",
     "clip_vision_model": "images",
     "hubert": "waveforms",
@@ -62,6 +63,7 @@ LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "images and whole texts": EVERY | {"near"},
     "audio": EVERY | {"near", "writing"},
     "spectrograms": EVERY,
+    "trajectories": EVERY | {"steps"},
     "waveforms": EVERY | {"silence"},
     "waveforms and texts": EVERY | {"silence", "writing"},
     "stages": EVERY - {"masks"},  # what a token reads is decided by windows and kernels
@@ -116,6 +118,7 @@ DROPOUT = {
     "audio-spectrogram-transformer": lambda config: dict(
         hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2
     ),
+    "decision_transformer": lambda config: dict(resid_pdrop=0.2, embd_pdrop=0.2, attn_pdrop=0.2),
     "hubert": lambda config: HIDING,
     "speech-encoder-decoder": lambda config: dict(encoder=config.encoder.replace(**HIDING)),
     "wav2vec2": lambda config: HIDING | dict(final_dropout=0.1),
@@ -183,6 +186,10 @@ def inputs_of(model, rows=3, labels=True):
         "attention_mask": jnp.ones((rows, 6), jnp.int32).at[0, 4:].set(0),
         "decoder_input_ids": ids,
     }
+    if "returns_to_go" in model.arguments():  # of which the first row begins later
+        every = {"states": draw(4, 5), "actions": draw(4, 3), "returns_to_go": draw(4, 1)}
+        every["timesteps"] = jnp.asarray(rng.integers(0, 9, (rows, 4)), jnp.int32)
+        every["attention_mask"] = jnp.ones((rows, 4), jnp.int32).at[0, :2].set(0)
     if "spatial_shapes" in model.arguments():  # rows of patches
         every["pixel_values"] = draw(12, 4)
         shapes = jnp.asarray([[3, 4], [2, 3], [1, 5]], jnp.int32)
@@ -233,6 +240,7 @@ def with_images(inputs, image):
 def answers(out):
     """The fields with a row for each row of the batch, by name."""
     names = ("logits", "text_embeds", "image_embeds", "last_hidden_state", "pooler_output")
+    names += ("action_preds", "state_preds", "return_preds")
     return {name: out[name] for name in names if name in out}
 
 
@@ -350,8 +358,33 @@ def test_a_row_in_a_padded_batch_is_what_it_is_alone(family, tiny):
     assert not np.array_equal(first(bare), first(inputs))
 
 
+@law("steps")
+def test_steps_with_a_cache_equal_the_whole_episode(family, tiny):
+    """Whole steps, then one in its two parts; and what padding holds changes nothing."""
+    model = tiny(family)
+    inputs = inputs_of(model)
+    whole, cache = model(**inputs), tj.init_cache(model, 3, 14)
+    part = lambda *names, step: {name: inputs[name][:, step] for name in names}
+    first = model(**part(*inputs, step=slice(0, 3)), cache=cache)
+    seen = part("returns_to_go", "states", "timesteps", step=slice(3, 4))
+    second = model(**seen, cache=first.cache)
+    done = part("actions", "timesteps", step=slice(3, 4))
+    third = model(**done, cache=second.cache)
+    actions = np.concatenate([first.action_preds, second.action_preds], axis=1)
+    real = np.asarray(inputs["attention_mask"]) > 0
+    same(actions[real], np.asarray(whole.action_preds)[real])
+    for name in ("state_preds", "return_preds"):
+        found = np.concatenate([first[name], third[name]], axis=1)
+        same(found[real], np.asarray(whole[name])[real])
+    late = model(**seen, cache=second.cache).action_preds  # the control: no action was taken
+    assert np.abs(late - second.action_preds).max() > 1e-3
+    dirty = {**inputs, "states": inputs["states"].at[0, :2].set(9)}
+    assert np.array_equal(model(**dirty).action_preds[real], np.asarray(whole.action_preds)[real])
+
+
 MASKS = {  # what a family's own masks are
     "audio-spectrogram-transformer": FULL,
+    "decision_transformer": tj.CAUSAL,
     "hubert": FULL,
     "speech-encoder-decoder": {"encoder": FULL, "decoder": tj.CAUSAL, "cross": FULL},
     "wav2vec2": FULL,

@@ -18,6 +18,8 @@ preferences.py docstrings.py's, each with a line that is preferred and one that 
 glyphs.py      characters as pictures, and their names in Unicode
 digits.py      handwritten digits as pictures; all of them, by writer, and ten of each class
 imports.py     the modules of the standard library, and which imports which, as a graph
+cartpole.py    episodes of CartPole, by policies of mixed quality
+generalist.py  a picture, a text and an episode in each record
 two_pictures.py  two shapes, and a question about one of them
 """
 
@@ -162,6 +164,18 @@ def _imports(split: str) -> list[dict[str, Any]]:
     return imports.records(split)
 
 
+def _cartpole(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import cartpole
+
+    return cartpole.records(split)
+
+
+def _generalist(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import generalist
+
+    return generalist.records(split)
+
+
 def _two_pictures(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import two_pictures
 
@@ -192,6 +206,8 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "digits_by_writer": _digits_by_writer,
     "digits_few": _digits_few,
     "imports": _imports,
+    "cartpole": _cartpole,
+    "generalist": _generalist,
     "two_pictures": _two_pictures,
     "two_pictures_swapped": _two_pictures_swapped,
 }

@@ -146,7 +146,7 @@ class Decoding(Model):
     ) -> Cache:
         """An empty cache for `length` tokens; the keys and values of a source are computed once."""
         stack, source = self.last.stack, self.wires[-1].source
-        if "input_ids" not in self.last.embed.arguments:
+        if not self.last.embed.continues:
             raise ValueError(
                 f"{self.plan.config.model_type} reads no text, and keeps no cache of it"
             )

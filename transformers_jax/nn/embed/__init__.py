@@ -32,6 +32,8 @@ from transformers_jax.nn.embed.spectrogram import SpectrogramSpec as Spectrogram
 from transformers_jax.nn.embed.tokens import Projection as Projection
 from transformers_jax.nn.embed.tokens import TokenEmbedder as TokenEmbedder
 from transformers_jax.nn.embed.tokens import rows as rows
+from transformers_jax.nn.embed.trajectory import TrajectoryEmbedder as TrajectoryEmbedder
+from transformers_jax.nn.embed.trajectory import TrajectorySpec as TrajectorySpec
 from transformers_jax.nn.embed.virtual import VirtualTokens as VirtualTokens
 from transformers_jax.nn.embed.waves import WaveEmbedder as WaveEmbedder
 from transformers_jax.nn.embed.waves import WaveSpec as WaveSpec

@@ -63,6 +63,7 @@ class Embedder(nnx.Module):
         marks: what makes tags of `tag_arguments`.
         masks_raw: whether `attention_mask` is of the raw input, such as the samples of audio, of
             which there are more than tokens.
+        continues: whether a later call may go on with a row, so that a cache of it makes sense.
     """
 
     raw: tuple[str, ...] = ()
@@ -79,6 +80,7 @@ class Embedder(nnx.Module):
     placeholder: Placeholder | None = None
     marks: tuple[TagArgument, ...] = ()
     masks_raw: bool = False
+    continues: bool = False
 
     def check(
         self, inputs: Mapping[str, Any], prefix: str = "", rank: int = 2

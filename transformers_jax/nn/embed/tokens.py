@@ -42,7 +42,7 @@ NOWHERE = np.int32(-(2**30))
 class TokenEmbedder(Embedder):
     """Words + positions + types, normalised, and brought to the width of the stream."""
 
-    raw = ("input_ids", "inputs_embeds")
+    raw, continues = ("input_ids", "inputs_embeds"), True
 
     def __init__(self, embed: EmbedSpec):
         if embed.placeholder:

@@ -48,3 +48,4 @@ from transformers_jax.nn.head.pretraining import binary_cross_entropy as binary_
 from transformers_jax.nn.head.quantized import QuantizedPretraining as QuantizedPretraining
 from transformers_jax.nn.head.segmentation import Auxiliary as Auxiliary
 from transformers_jax.nn.head.segmentation import Segmentation as Segmentation
+from transformers_jax.nn.head.trajectory import Trajectory as Trajectory
