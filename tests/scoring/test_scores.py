@@ -213,7 +213,7 @@ def test_attributions_are_input_times_gradient_of_transformers(name, of):
     found = tj.attributions(loaded(name), context, continuation, of=of)
     reference = expected()[f"{name}/{of}"]
     assert found.attributions.shape == reference.shape
-    close = dict(rtol=1e-3, atol=1e-5 * np.abs(reference).max())
+    close = dict(rtol=1e-3, atol=5e-5 * np.abs(reference).max())
     np.testing.assert_allclose(found.attributions, reference, **close)
     if name == "t5":
         beside = expected()[f"{name}/decoder_{of}"]

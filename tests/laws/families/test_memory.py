@@ -52,7 +52,7 @@ def test_a_ring_cache_holds_all_that_its_window_reaches(family, tiny, ids):
     mask = CAUSAL & Near(left=3)
     model = tiny(family, mask=mask)
     stepped, cache = decode(model, ids, 16)
-    slots = {leaf.shape[2] for leaf in jax.tree.leaves(cache.layers)}
+    slots = {leaf.shape[3] for leaf in jax.tree.leaves(cache.layers)}  # [L B G S K]
     assert slots == {3}
     np.testing.assert_allclose(stepped, model(input_ids=ids).logits, **CLOSE)
     wider = tiny(family)(input_ids=ids).logits
