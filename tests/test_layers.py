@@ -49,7 +49,7 @@ LAYERS = [
         ),
         *("image_sizes", "resize", "student", "together"),
     ),
-    ("data", "processing", "vision"),
+    ("data", "processing", "proteins", "vision"),
     ("tasks", "speech", "serving"),
     ("training", "inspection", "evaluation"),
     ("runs",),

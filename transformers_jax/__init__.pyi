@@ -193,6 +193,7 @@ from .models.distilbert import DistilBertConfig as DistilBertConfig
 from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
 from .models.esm import EsmConfig as EsmConfig
+from .models.esmfold import EsmFoldingConfig as EsmFoldingConfig
 from .models.falcon import FalconConfig as FalconConfig
 from .models.gat import (
     GatConfig as GatConfig,
@@ -313,6 +314,12 @@ from .scoring.continuations import score_continuations as score_continuations
 from .scoring.tokens import score as score
 from .scoring.windows import perplexity as perplexity
 from .shard import make_mesh as make_mesh
+from .proteins.folding import (
+    Protein as Protein,
+    fold as fold,
+    fold_inputs as fold_inputs,
+    to_pdb as to_pdb,
+)
 from .speech import (
     Segment as Segment,
     Transcript as Transcript,

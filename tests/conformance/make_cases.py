@@ -179,6 +179,29 @@ DECODER = dict(
     bos_token_id=1,
     eos_token_id=2,
 )
+TINY_STRUCTURE = dict(
+    sequence_dim=20,
+    pairwise_dim=12,
+    ipa_dim=4,
+    resnet_dim=10,
+    num_heads_ipa=3,
+    num_qk_points=2,
+    num_v_points=3,
+    num_blocks=3,
+    num_transition_layers=2,
+    num_resnet_blocks=2,
+)
+TINY_TRUNK = dict(
+    num_blocks=2,
+    sequence_state_dim=24,
+    pairwise_state_dim=16,
+    sequence_head_width=8,
+    pairwise_head_width=4,
+    position_bins=3,
+    max_recycles=2,
+    chunk_size=None,
+    structure_module=TINY_STRUCTURE,
+)
 ESM = dict(
     **{**BERT, "vocab_size": 33, "hidden_size": 32},
     pad_token_id=1,
@@ -328,6 +351,20 @@ CHOSEN = {
     "esm-absolute": (
         "EsmForMaskedLM",
         {**ESM, "emb_layer_norm_before": True, "tie_word_embeddings": False},
+    ),
+    "esmfold-ragged": (
+        "EsmForProteinFolding",
+        {
+            **ESM,
+            "position_embedding_type": "rotary",
+            "is_folding_model": True,
+            "esmfold_config": {
+                "trunk": TINY_TRUNK,
+                "fp16_esm": False,
+                "embed_aa": True,
+                "lddt_head_hid_dim": 10,
+            },
+        },
     ),
     "nomic-bert-base": ("NomicBertModel", NOMIC),
     "nomic-bert-mlm": ("NomicBertForMaskedLM", NOMIC),
@@ -887,6 +924,36 @@ def inputs_of(rng, architecture, config, model, size=None):
     return inputs, masks
 
 
+def proteins_of(rng):
+    """The types of residues of three proteins of several lengths, and where these are in a chain
+    that has a gap."""
+    there = np.arange(10) < np.array([10, 6, 8])[:, None]
+    places = np.arange(10) + 5 * (np.arange(10) > 3)
+    return {
+        "input_ids": np.where(there, rng.integers(0, 21, there.shape), 0),
+        "attention_mask": there.astype(np.int64),
+        "position_ids": np.broadcast_to(places, there.shape).copy(),
+    }
+
+
+def of_proteins(outputs, there):
+    """The outputs that a batch of several lengths has, and where they hold residues."""
+    steps = ("frames", "angles", "positions", "states", "lddt_head")
+    pairs = ("s_z", "distogram_logits", "ptm_logits", "aligned_confidence_probs")
+    valid = {}
+    for name, value in outputs.items():
+        if name.endswith(steps):
+            valid[name] = np.broadcast_to(there, (len(value), *there.shape))
+        elif name in (*pairs, "predicted_aligned_error"):
+            valid[name] = there[:, :, None] & there[:, None]
+        elif value.ndim > 1:
+            valid[name] = there
+    # the reference scores the padding as well; bins of each atom are many, and plddt has them
+    left_out = ("ptm", "lddt_head")
+    kept = {name: value for name, value in outputs.items() if name not in left_out}
+    return kept, {name: where for name, where in valid.items() if name in kept}
+
+
 def with_images(rng, config, inputs):
     """The arguments with images: an image token for each of their vectors behind the first word, or
     the images of its row to which each word attends; and where words are."""
@@ -986,9 +1053,15 @@ def make(name, architecture, settings):
     # "runtime": under the names within transformers, where files have others
     model.save_pretrained(folder, save_original_format=not name.startswith("runtime"))
     model = in_mxfp4(folder, cls, rng) if name.endswith("mxfp4") else model
-    inputs, masks = inputs_of(rng, architecture, config, model, SIZES.get(name))
+    folds = architecture.endswith("Folding")
+    inputs, masks = (
+        (proteins_of(rng), {})
+        if folds
+        else inputs_of(rng, architecture, config, model, SIZES.get(name))
+    )
     # of candidates in rows the reference gives states of two shapes
     kwargs = {"output_hidden_states": "DoubleHeads" not in architecture}
+    kwargs = {"num_recycles": 2} if folds else kwargs
     result = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)
     outputs = {}
     for key, value in result.items():
@@ -1003,6 +1076,9 @@ def make(name, architecture, settings):
         for key, x in outputs.items()
         if x.ndim > 1 and x.shape[1] in masks
     }
+    if folds:
+        outputs, there = of_proteins(outputs, inputs["attention_mask"] > 0)
+        valid = {f"{key}__valid": where for key, where in there.items()}
     outputs |= texts
     np.savez(folder / "inputs.npz", **inputs)
     np.savez(folder / "outputs.npz", **valid, **{k: x.detach().numpy() for k, x in outputs.items()})

@@ -4,7 +4,7 @@ generating.py  generate; its prompts.py (files of prompts) and chat.py (a conver
 models.py    convert, student;  inspecting.py  inspect
 pictures.py  classify, embed, zero-shot, caption
 runs.py      tokenize, export, runs, report, check-checkpoint, env
-media.py     transcribe
+media.py     transcribe;  folding.py  fold
 serving.py   serve
 texts.py     prompts in, texts out
 files.py     files in, a line of JSON for each out; answers.py: of pictures
@@ -23,7 +23,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers_jax import flags
-from transformers_jax.cli import generating, inspecting, media, models, pictures, runs, serving
+from transformers_jax.cli import (
+    folding,
+    generating,
+    inspecting,
+    media,
+    models,
+    pictures,
+    runs,
+    serving,
+)
 from transformers_jax.flags import Misuse
 from transformers_jax.printing import from_interrupt, print_line, print_result, to_nowhere
 from transformers_jax.runs import evaluate, finetune, pretrain
@@ -37,6 +46,7 @@ COMMANDS = {
     "convert": models.Convert,
     "student": models.Student,
     "transcribe": media.Transcribe,
+    "fold": folding.Fold,
     "evaluate": evaluate.Evaluate,
     "predict": evaluate.Predict,
     "classify": pictures.Classify,

@@ -48,11 +48,13 @@ class Tying:
 @dataclass(frozen=True)
 class Computed:
     """A tensor that files hold although a formula gives it (sinusoids): no parameter of ours. It is
-    compared on import and written on export."""
+    compared on import and written on export. `stored` is its dtype where it is no table of
+    floating-point numbers, and has that of the parameters."""
 
     name: str
     shape: Shape
     value: Callable[[], np.ndarray]
+    stored: str = ""
 
 
 @dataclass(frozen=True)

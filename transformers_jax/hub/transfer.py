@@ -124,7 +124,7 @@ def export(
         dtype = np.dtype(fill.row.stored or params[fill.row.ours[0]].dtype)
         entries[written] = Entry(fill.shape, dtype, functools.partial(_gather, fill, params))
     for each in table.computed:
-        dtype = np.dtype(next(iter(params.values())).dtype)
+        dtype = np.dtype(each.stored or next(iter(params.values())).dtype)
         value = functools.partial(lambda each, dtype: each.value().astype(dtype), each, dtype)
         entries[table.bare(each.name) if bare else each.name] = Entry(each.shape, dtype, value)
     return entries
@@ -139,6 +139,13 @@ def verify(checkpoint: Checkpoint, report: Report) -> None:
     """
     for name, each in report.computed.items():
         stored, value = checkpoint.read(name), each.value()
+        if each.stored:
+            if not np.array_equal(stored, value):
+                raise ValueError(
+                    f"{name} is a fixed table that a formula gives, and the file's is another: it "
+                    "belongs to another model"
+                )
+            continue
         if not jnp.issubdtype(stored.dtype, jnp.floating):
             raise ValueError(f"{name} is stored as {stored.dtype}, expected floating-point numbers")
         error = float(np.abs(stored.astype(np.float32) - value).max(initial=0.0))

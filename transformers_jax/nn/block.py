@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import jax
 from flax import nnx
 
@@ -14,14 +17,23 @@ from transformers_jax.nn.operation import Context, OpResult
 from transformers_jax.nn.residual import Residual
 from transformers_jax.spec.layers import PARTS
 
+Streams = Mapping[str, Float[Array, "B ..."]]
+"""The streams of a stack by name: its tokens [B T D], and those of `StackSpec.streams`."""
+
 
 class Block(nnx.Module):
     """x + dropout(op(norm(x))) for each branch, or as its placement and residual say."""
 
-    def __init__(self, branches: tuple[spec.Branch, ...], width: int, initial: spec.Initial):
+    def __init__(
+        self,
+        branches: tuple[spec.Branch, ...],
+        widths: Mapping[str, int],
+        initial: spec.Initial,
+    ):
         self.branches = branches
         check_attributes(branches, {*dir(self)})
         for branch in branches:
+            width = widths[branch.stream]
             setattr(self, branch.name, branch.op.build(width, initial, branch.source))
             norms = ("_norm", "_norm_behind") if branch.placement == "both" else ("_norm",)
             for name in norms:
@@ -33,24 +45,26 @@ class Block(nnx.Module):
 
     def __call__(
         self,
-        x: Float[Array, "B T D"],
+        streams: Streams,
         context: Context,
         cache: dict[str, KeyValues] | None = None,
         key: Key | None = None,
         drop_rate: Float[Array, ""] | None = None,
-    ) -> tuple[Float[Array, "B T D"], dict[str, KeyValues] | None, dict[str, Array]]:
-        """(stream, cache by branch, what was collected: "hidden", and "branch.name" of each
+    ) -> tuple[Streams, dict[str, KeyValues] | None, dict[str, Array]]:
+        """(streams, cache by branch, what was collected: "hidden", and "branch.name" of each
         branch); with a key, branches are left out at the rate `drop_rate`, row by row."""
-        caches, entered, first = dict(cache or {}), x, x
+        caches, entered, first = dict(cache or {}), streams, streams[spec.TOKENS]
         collected: dict[str, Array] = {}
         for number, branch in enumerate(self.branches):
             if not context.reaches(branch.source):
                 continue
+            x, context = streams[branch.stream], replace(context, streams=streams)
             if f"before.{branch.name}" in context.collect:
                 collected["before"] = x
             op_key, key_behind = split_at(key, number)
             norm = getattr(self, f"{branch.name}_norm") or (lambda x: x)
-            y = {"stream": x, "block": entered, "normed": first}[branch.reads]
+            before = entered[branch.stream]
+            y = {"stream": x, "block": before, "normed": first}[branch.reads]
             join: Residual = getattr(self, f"{branch.name}_residual")
             y = y if branch.placement in ("post", "behind") else norm(y)
             first = y if number == 0 else first
@@ -69,9 +83,10 @@ class Block(nnx.Module):
             x = join(x, y, context)
             x = norm(x) if branch.placement == "post" else x
             x = context.nodes.zeroed(x) if branch.zero_padding else x
+            streams = {**streams, branch.stream: x}
         if "hidden" in context.collect:
-            collected["hidden"] = x
-        return x, caches or None, collected
+            collected["hidden"] = streams[spec.TOKENS]
+        return streams, caches or None, collected
 
     def _apply(self, branch, context, x, cache, key) -> OpResult:
         """The result of a branch's operation; `remat` may have the backward pass recompute it."""

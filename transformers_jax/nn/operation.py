@@ -38,6 +38,8 @@ class Context:
         how: the engine of attention.
         collect: what to hand out of every layer: "hidden", "weights", "router".
         remat: which branches the backward pass recomputes: "attention", "ffn", or neither.
+        streams: where a stack has several, all of them as they are when an operation is computed,
+            by name (`spec.TOKENS` and those of `StackSpec.streams`).
         prefix: learned keys [L P G K] and values of virtual tokens, in place of those that are
             computed of them; in a layer, its own (`of_layer`).
     """
@@ -48,6 +50,7 @@ class Context:
     scores: Mapping[str | None, Any] = field(default_factory=dict)
     sources: Mapping[str, Float[Array, "B S E"]] = field(default_factory=dict)
     condition: Float[Array, "B E"] | None = None
+    streams: Mapping[str, Float[Array, "B ..."]] = field(default_factory=dict)
     how: str = "auto"
     collect: frozenset[str] = frozenset()
     remat: str | None = None

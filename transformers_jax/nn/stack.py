@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key, check_counted
 from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
-from transformers_jax.nn.block import Block
+from transformers_jax.nn.block import Block, Streams
 from transformers_jax.nn.cache import Cache, CacheEntry, CacheSpec, empty_cache
 from transformers_jax.nn.extend import extended
 from transformers_jax.nn.key_values import KeyValues
@@ -33,6 +33,7 @@ from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import Context, Source
 from transformers_jax.nn.param import Layers, merge, numbered, split, stacked
 from transformers_jax.nn.position import rotation, score_module
+from transformers_jax.nn.stack_output import StackOutput as StackOutput
 from transformers_jax.shard import constrain, varying
 
 UNROLLED_ON_CPU = 24  # repeats; beyond, compiling costs more than unrolling gains
@@ -43,38 +44,7 @@ LAYER = np.uint32(2**32 - 1)
 """What the key of a whole layer has folded in: no branch has this number."""
 
 NO_SOURCES: Mapping[str, Source] = MappingProxyType({})
-
-
-class StackOutput(NamedTuple):
-    """The result of a stack.
-
-    Attributes:
-        x: the stream behind the last layer, and the final norm.
-        cache: after these tokens, if there was one.
-        hidden: the stream before the first layer and behind every layer, if it was collected.
-        collected: further results of operations, by name; those of cross-attention have the name
-            "cross_...". One entry for each branch that has such a result, in the order of layers.
-    """
-
-    x: Float[Array, "B T D"]
-    cache: Cache | None
-    hidden: tuple[Float[Array, "B T D"], ...]
-    collected: Mapping[str, tuple[Array, ...]]
-
-    @property
-    def weights(self) -> tuple[Float[Array, "B H T S"], ...]:
-        """The weights of self-attention."""
-        return self.collected.get("weights", ())
-
-    @property
-    def cross_weights(self) -> tuple[Float[Array, "B H T S"], ...]:
-        """The weights of cross-attention."""
-        return self.collected.get("cross_weights", ())
-
-    @property
-    def routers(self) -> tuple[Float[Array, "B T E"], ...]:
-        """The scores of routers, of the layers that have experts."""
-        return self.collected.get("router", ())
+NO_STREAMS: Streams = MappingProxyType({})
 
 
 class Stack(nnx.Module):
@@ -83,7 +53,7 @@ class Stack(nnx.Module):
     def __init__(self, stack: spec.StackSpec, execution: spec.Execution):
         self.spec, self.execution = spec.masked_by_layer(stack), execution
         stack = self.spec
-        make = lambda branches: Block(branches, stack.width, stack.initial)
+        make = lambda branches: Block(branches, stack.widths, stack.initial)
         layers = lambda numbers: Layers(tuple(numbers), stack.depth, bool(stack.order))
         if execution.layers == "list":
             blocks = [numbered(make(b), layers((n,))) for n, b in enumerate(stack.blocks)]
@@ -105,6 +75,7 @@ class Stack(nnx.Module):
         scores: Mapping[str, Score | None] | None = None,
         condition: Float[Array, "B E"] | None = None,
         prefix: tuple[Array, Array] | None = None,
+        streams: Streams = NO_STREAMS,
         cache: Cache | None = None,
         key: Key | None = None,
         collect: frozenset[str] = frozenset(),
@@ -113,13 +84,15 @@ class Stack(nnx.Module):
 
         With a cache the tokens are the next ones; keys of earlier tokens and of the sources are
         read from it. `scores` are those of "self" and of each source, instead of the stack's own.
-        `condition` modulates residuals (`nn.residual`), `prefix` are keys and values by layer.
+        `condition` modulates residuals (`nn.residual`), `prefix` are keys and values by layer,
+        `streams` those of the spec beside the tokens.
 
         Raises:
             ValueError: branches that are modulated, and no condition of their width; a source that
-                is missing, or to which no branch attends.
+                is missing, or to which no branch attends; streams that are not those of the spec.
         """
         self._check_condition(condition)
+        self._check_streams(streams)
         if self.spec.layout is not None:
             check_counted(nodes.length)
             noise: Any = np.full((1, nodes.length), key is not None, np.int32)
@@ -133,10 +106,9 @@ class Stack(nnx.Module):
         first = constrain(x, "batch length embed")
         key, last_key = split_key(key, 2)
         caches = None if cache is None else cache.layers
-        if self.execution.layers == "list":
-            x, caches, collected = self._run_list(first, context, caches, key)
-        else:
-            x, caches, collected = self._run_stacked(first, context, caches, key)
+        run = self._run_list if self.execution.layers == "list" else self._run_stacked
+        behind, caches, collected = run({spec.TOKENS: first, **streams}, context, caches, key)
+        x = behind.pop(spec.TOKENS)
         x = dropout(x if self.norm is None else self.norm(x), self.spec.dropout, last_key)
         hidden = tuple(layer["hidden"] for layer in collected) if "hidden" in collect else ()
         if hidden:  # index 0 is what went in
@@ -144,7 +116,7 @@ class Stack(nnx.Module):
             hidden = (collected[0].get("before", first), *hidden[:-1], last)
         if cache is not None:
             cache = cache.advance(nodes, caches)
-        return StackOutput(x, cache, hidden, self._by_name(collected))
+        return StackOutput(x, cache, hidden, self._by_name(collected), behind)
 
     def _by_name(self, collected: Sequence[Mapping[str, Array]]) -> dict[str, tuple[Array, ...]]:
         """What was collected of every layer's branches, by what it is."""
@@ -164,6 +136,14 @@ class Stack(nnx.Module):
         if widths != ({width} - {None}):
             needed = f"a condition [B {', '.join(map(str, widths))}]" if widths else "no condition"
             raise ValueError(f"the branches of this stack are modulated by {needed}; {width} came")
+
+    def _check_streams(self, streams: Streams) -> None:
+        shapes = {name: x.shape[-1] for name, x in streams.items()}
+        if shapes != dict(self.spec.streams):
+            raise ValueError(
+                f"this stack has the further streams {dict(self.spec.streams) or 'none'}, by name "
+                f"and width; {shapes or 'none'} came"
+            )
 
     # ------------------------------------------------------------ running the layers
 
@@ -210,7 +190,8 @@ class Stack(nnx.Module):
 
         own = len(owners) == 0  # each step has parameters of its own
         slices = (params if own else None, caches, jnp.arange(steps), None if own else owners)
-        body, x = self._remat(body), varying(x, params, context.sources)  # latents vary by images
+        vary = lambda one: varying(one, params, context.sources)  # latents vary by images
+        body, x = self._remat(body), jax.tree.map(vary, x)
         if not self._unrolls(steps):
             x, (caches, collected) = jax.lax.scan(body, x, slices)
         else:
@@ -233,12 +214,14 @@ class Stack(nnx.Module):
         return layer_key, jnp.asarray(rates, jnp.float32)[number] if any(rates) else None
 
     def _layer(self, context, block, x, cache, key, drop_rate):
-        """(stream, cache, what was collected) after a layer; the stream before one left out."""
+        """(streams, cache, what was collected) after a layer; the streams before one left out."""
         y, cache, collected = block(x, context, cache, key, drop_rate)
         if key is not None and self.spec.layerdrop:
             own = jax.random.fold_in(key, LAYER)
-            y = jnp.where(jax.random.uniform(own) < self.spec.layerdrop, x, y)
-        return constrain(y, "batch length embed"), cache, collected
+            left_out = jax.random.uniform(own) < self.spec.layerdrop
+            y = {name: jnp.where(left_out, x[name], y[name]) for name in y}
+        tokens = constrain(y[spec.TOKENS], "batch length embed")
+        return {**y, spec.TOKENS: tokens}, cache, collected
 
     def _unrolls(self, steps: int) -> bool:
         if steps == 1 or self.execution.unroll is not None:  # one may change the stream's width

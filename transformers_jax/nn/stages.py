@@ -57,13 +57,14 @@ class Stages(Stack):
         scores=None,
         condition=None,
         prefix=None,
+        streams=None,
         cache=None,
         key=None,
         collect=frozenset(),
     ) -> StackOutput:
         """Runs the stages over the tokens of a grid (`graph.grid`), in which none is missing."""
         given = {"scores": scores, "condition": condition, "prefix": prefix, "cache": cache}
-        if sources or any(value is not None for value in given.values()):
+        if sources or streams or any(value is not None for value in given.values()):
             raise ValueError("stages of a grid attend to nothing else, and continue nothing")
         hidden: list[Array] = [x]
         weights: list[Array] = []

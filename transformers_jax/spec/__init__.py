@@ -16,6 +16,7 @@ from transformers_jax.spec.initial import Initial as Initial
 from transformers_jax.spec.initial import InitialT5 as InitialT5
 from transformers_jax.spec.initial import InitialXavier as InitialXavier
 from transformers_jax.spec.initial import Sizes as Sizes
+from transformers_jax.spec.layers import TOKENS as TOKENS
 from transformers_jax.spec.layers import Block as Block
 from transformers_jax.spec.layers import Branch as Branch
 from transformers_jax.spec.layers import Summaries as Summaries

@@ -21,6 +21,9 @@ class Summaries:
     norm: Norm
 
 
+TOKENS = "tokens"
+"""The stream of a stack's own tokens, where there are further ones."""
+
 Placement = Literal["pre", "post", "both", "behind", "entry"]
 Reads = Literal["stream", "block", "normed"]
 
@@ -45,6 +48,8 @@ class Branch:
             "normed" takes what the first branch reads, behind its norm: parallel residuals that
             share a norm (GPT-J).
         zero_padding: padding is the zero vector behind it.
+        stream: what it reads and its result joins: that of the tokens, or a further one of the
+            stack (`StackSpec.streams`), such as that of pairs of tokens; the operation sees all.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Branch:
     reads: Reads = "stream"
     zero_padding: bool = False
     residual: ResidualSpec | None = None
+    stream: str = TOKENS
 
     def __post_init__(self):
         for name, kind in (("placement", Placement), ("reads", Reads)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from transformers_jax.graph import Nodes, PerLayer
 from transformers_jax.sizes import check_probability, check_rate
 from transformers_jax.spec.initial import Initial
-from transformers_jax.spec.layers import Block, check_names
+from transformers_jax.spec.layers import TOKENS, Block, check_names
 from transformers_jax.spec.norm import Norm
 from transformers_jax.spec.operation import OpSpec
 from transformers_jax.spec.position import (
@@ -68,6 +68,8 @@ class StackSpec:
         layerdrop: with a key, the probability that a layer is left out (Fan et al. 2019).
         drop_path: with a key, the probability with which the branches of each layer are left out,
             row by row (Huang et al. 2016), unless the execution says another.
+        streams: further streams beside that of the tokens, each with its width, which branches read
+            and change as well (`Branch.stream`); a call of the stack brings what they begin with.
         source_optional: whether it may run without a source; its cross-attention is left out then
             (BART's decoder alone, whose files hold it all the same).
     """
@@ -84,7 +86,13 @@ class StackSpec:
     layerdrop: float = 0.0
     drop_path: tuple[float, ...] = ()
     source_optional: bool = False
+    streams: tuple[tuple[str, int], ...] = ()
     initial: Initial = field(default_factory=Initial)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The width of every stream, by name."""
+        return {TOKENS: self.width, **dict(self.streams)}
 
     def collecting(self, names: frozenset[str]) -> frozenset[str]:
         """What layers are to collect where a caller wants these."""
@@ -95,6 +103,12 @@ class StackSpec:
     def __post_init__(self):
         for block in dict.fromkeys(self.blocks):
             check_names(block)
+            for branch in block:
+                if branch.stream not in self.widths:
+                    raise ValueError(
+                        f"the branch {branch.name!r} joins the stream {branch.stream!r}; the "
+                        f"stack has {', '.join(map(repr, self.widths))} (StackSpec.streams)"
+                    )
         layers = range(len(self.blocks))
         if self.order and (len(set(self.blocks)) > 1 or any(n not in layers for n in self.order)):
             raise ValueError(

@@ -137,9 +137,10 @@ def _stack(stack: spec.StackSpec, length: int, source: int) -> tuple[float, floa
         for branch in block:
             keys = length if branch.source is None else source
             edges = functools.partial(_edges, length=length, keys=keys)
-            projections, attention = branch.op.flops(stack.width, length, keys, edges)
+            width = stack.widths[branch.stream]
+            projections, attention = branch.op.flops(width, length, keys, edges)
             if branch.residual is not None:
-                projections += branch.residual.flops(stack.width)
+                projections += branch.residual.flops(width)
             dense, along_edges = dense + times * projections, along_edges + times * attention
     return dense, along_edges
 
