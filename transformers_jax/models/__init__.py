@@ -130,6 +130,9 @@ TIMM = {
 }
 """Files of timm, by how the name of their architecture begins."""
 
+SWITCHED = {"esm": ("is_folding_model", "esmfold:EsmFoldingConfig")}
+"""Families of which a key of the config, where it is true, makes another class."""
+
 Reader = str | type[FamilyConfig] | None
 """What says a config's family beside the file: the name of a class of Hugging Face's (as in
 `head=`), or the config class that reads it."""
@@ -165,7 +168,8 @@ def config_class(values: Mapping[str, Any], reader: Reader = None) -> type[Famil
             f"{problem}; supported are {', '.join(sorted(FAMILIES))} and the modules "
             f"{', '.join(MODULES)}"
         )
-    return import_class(known[name])
+    switch, address = SWITCHED.get(name, ("", ""))
+    return import_class(address if values.get(switch) else known[name])
 
 
 def timm_class(architecture: str) -> type[FamilyConfig]:

@@ -95,14 +95,6 @@ embeddings.position_embeddings.weight | embed.position
         if self.rotary is not None:
             self.rotary.check(self.head_width("hidden_size", "num_attention_heads"))
 
-    @classmethod
-    def from_dict(cls, values, *, ignore=()):
-        if values.get("is_folding_model") and cls is EsmConfig:
-            from transformers_jax.models.esmfold import EsmFoldingConfig
-
-            return EsmFoldingConfig.from_dict(values, ignore=ignore)
-        return super().from_dict(values, ignore=ignore)
-
     # ------------------------------------------------------------ the network
 
     @property
