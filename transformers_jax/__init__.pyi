@@ -235,6 +235,7 @@ from .models.output import Output as Output
 from .models.opt import OPTConfig as OPTConfig
 from .models.paligemma import PaliGemmaConfig as PaliGemmaConfig
 from .models.pegasus import PegasusConfig as PegasusConfig
+from .models.perceiver import PerceiverConfig as PerceiverConfig
 from .models.phi3 import Phi3Config as Phi3Config
 from .models.qwen2 import Qwen2Config as Qwen2Config
 from .models.qwen3 import Qwen3Config as Qwen3Config

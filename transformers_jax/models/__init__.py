@@ -71,6 +71,7 @@ FAMILIES = {
     "opt": "opt:OPTConfig",
     "paligemma": "paligemma:PaliGemmaConfig",
     "pegasus": "pegasus:PegasusConfig",
+    "perceiver": "perceiver:PerceiverConfig",
     "phi3": "phi3:Phi3Config",
     "qwen2": "qwen2:Qwen2Config",
     "phi": "phi:PhiConfig",

@@ -15,7 +15,7 @@ from transformers_jax.sizes import check_probability, check_rate
 MAY_BE_ZERO = (
     *("mask_time_min_masks", "mask_feature_min_masks"),
     *("num_register_tokens", "auxiliary_num_convs", "max_window_layers"),
-    "first_k_dense_replace",
+    *("first_k_dense_replace", "num_self_attends_per_block"),
 )
 """Numbers of things of which there may be none, or the least of something."""
 

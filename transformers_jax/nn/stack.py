@@ -158,29 +158,29 @@ class Stack(nnx.Module):
         return x, tuple(new_caches), collected
 
     def _run_stacked(self, x, context, caches, key):
-        new_caches, collected = [], []
+        new_caches, collected = [], list[Any]()
         for segment in self.spec.segments:
             slots = slice(segment.slot, segment.slot + len(segment.pattern))
             own = None if caches is None else caches[slots]
-            blocks = list(self.blocks)[slots]
-            x, own, results = self._run_segment(segment, blocks, x, context, own, key)
+            run = functools.partial(self._run_segment, segment, list(self.blocks)[slots])
+            x, own, results = run(len(collected), x, context, own, key)
             new_caches.extend(own)
             collected.extend(results)
         return x, tuple(new_caches), collected
 
-    def _run_segment(self, segment, blocks, x, context, caches, key):
-        """A pattern of blocks, repeated; with `order` its one block takes the parameters of
-        the layer that each step names."""
+    def _run_segment(self, segment, blocks, first, x, context, caches, key):
+        """A pattern of blocks, repeated from step `first` on, with parameters as `order` says."""
         definitions, params = zip(*(split(block) for block in blocks))
-        period, owners = len(definitions), np.array(self.spec.order, np.int32)
-        steps = len(owners) or segment.repeats
+        period, order = len(definitions), self.spec.steps_of(segment)
+        owners = np.array(order if self.spec.order else (), np.int32) - segment.first
+        steps = len(order) // period
 
         def body(x, slices):
             layers, caches, step, owner = slices
             layers = layer_of(params, owner) if layers is None else layers
             new_caches, collected = [], []
             for slot, definition in enumerate(definitions):
-                number = segment.first + step * period + slot
+                number = first + step * period + slot
                 cache = None if caches is None else caches[slot]
                 block, noise = merge(definition, layers[slot]), self._noise(key, number)
                 x, cache, results = self._layer(context.of_layer(number), block, x, cache, *noise)
@@ -322,7 +322,7 @@ class Stack(nnx.Module):
             return
         for block, layers in zip(self.blocks, self.spec.slots):
             keys = functools.partial(_source_keys, block, stacked=True)
-            count = len(self.spec.order) or len(layers)
+            count = sum(n in layers for n in self.spec.order) or len(layers)
             yield CacheEntry(self.spec.blocks[layers[0]], (count,), keys)
 
 

@@ -57,8 +57,10 @@ class StackSpec:
 
     Attributes:
         blocks: what each layer does. Patterns that repeat (`segments`) are compiled once.
-        order: which layer's parameters each step uses, where that is not every layer once; all
-            layers must be alike then (ALBERT applies one many times: (0, 0, 0, ...)).
+        order: which layer's parameters each step uses, where that is not every layer once (ALBERT
+            applies one many times: (0, 0, 0, ...)). Layers that are applied in an order of their
+            own are alike and stand together: a Perceiver's latents hear the input in layer 0, and
+            then apply layers 1 and 2 twice, (0, 1, 2, 1, 2).
         score: what positions add to the scores of every self-attention of the stack.
         layout: writes tags before the edges are drawn.
         hidden_from: the branch of the first layer in front of which the first of the hidden states
@@ -115,6 +117,7 @@ class StackSpec:
                 f"order {self.order} needs layers that are all alike, and numbers of the "
                 f"{len(self.blocks)} there are, from 0"
             )
+        self._check_order()
         check_rate("dropout of a stack", self.dropout)
         check_probability("layerdrop of a stack", self.layerdrop)
         for rate in self.drop_path:
@@ -125,6 +128,22 @@ class StackSpec:
                 "layers; give one for each"
             )
         self._check_score()
+
+    def _check_order(self) -> None:
+        """Raises ValueError for an order of layers that are not alike."""
+        steps = [step for segment in self.segments for step in self.steps_of(segment)]
+        unused = any(not self.steps_of(segment) for segment in self.segments)
+        if self.order and (unused or steps != [*self.order]):
+            raise ValueError(
+                f"order {self.order} needs numbers of the {len(self.blocks)} layers there are, "
+                "from 0, and layers that are all alike; those of several kinds stand together by "
+                "their kinds, of which each is applied before the next"
+            )
+
+    def steps_of(self, segment: Segment) -> tuple[int, ...]:
+        """The layers of a segment in the order in which they are applied."""
+        layers = range(segment.first, segment.first + len(segment.pattern) * segment.repeats)
+        return tuple(n for n in self.order or layers if n in layers)
 
     def _check_score(self) -> None:
         """Raises ValueError for a score with parameters for each head, and not one number of heads
@@ -181,8 +200,9 @@ class StackSpec:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The stack as patterns that repeat, with as few slots as possible."""
-        return segments_of(self.blocks)
+        """The stack as patterns that repeat, with as few slots as possible; patterns of one layer
+        where there is an order."""
+        return segments_of(self.blocks, 1 if self.order else None)
 
     @property
     def slots(self) -> tuple[range, ...]:
@@ -220,8 +240,9 @@ def masked_by_layer(stack: StackSpec) -> StackSpec:
 
 
 @functools.cache
-def segments_of(blocks: tuple[Block, ...]) -> tuple[Segment, ...]:
-    """The fewest slots in which these layers can be stored: patterns, each repeated in a row.
+def segments_of(blocks: tuple[Block, ...], longest: int | None = None) -> tuple[Segment, ...]:
+    """The fewest slots in which these layers can be stored: patterns, each repeated in a row, of
+    at most `longest` layers.
 
     Among equals the longest first segment wins, so that a remainder is at the end.
     """
@@ -232,7 +253,7 @@ def segments_of(blocks: tuple[Block, ...]) -> tuple[Segment, ...]:
     best: list[tuple[tuple[int, int], int, int]] = [((0, 0), 0, 0)] * (count + 1)
     for first in reversed(range(count)):
         candidates = []
-        for period in range(1, count - first + 1):
+        for period in range(1, min(count - first, longest or count) + 1):
             end = first + period
             while end <= count:
                 (slots, parts), *_ = best[end]

@@ -30,9 +30,9 @@ def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -
     towers: dict[str, Tower] = {name: network.towers[name] for name in chosen}
     every = network.towers
     for name, tower in towers.items():
-        if not tower.embed.raw:  # latents, for each row of what they attend to
-            if (attended := shapes.get(str(tower.source))) is not None:
-                shapes[name] = (attended[0], tower.embed.tokens)
+        if not tower.embed.raw:
+            if (shape := _latents(name, tower, inputs, shapes)) is not None:
+                shapes[name] = shape
             continue
         shape = tower.embed.check(inputs, tower.prefix, rank)
         if shape is not None:
@@ -41,10 +41,16 @@ def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -
     sources = {tower.source for tower in every.values()}
     placed = {tower.placed for tower in every.values()}
     for name, tower in towers.items():
-        if tower.placed is not None:
+        if tower.placed is not None and tower.embed.placeholder is not None:
             _check_placed(network, tower, inputs, shapes)
-        if not tower.embed.raw or (name in placed and name not in shapes):
+        if not tower.embed.raw:
+            if network.head is not None and name == network.wires[-1].name and name in shapes:
+                network.head.check(inputs, shapes[name])
+            continue
+        if name in placed and name not in shapes:
             continue  # a call without images
+        if name not in shapes and _is_known(name, every, inputs):
+            continue
         if name in sources:
             readers = [t for t in every.values() if t.source == name]
             _check_source(network, name, tower, readers, inputs, shapes)
@@ -54,6 +60,27 @@ def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -
             _check_single(network, name, tower, inputs, shapes)
     if network.head is not None and len(towers) == len(every):
         network.head.check_towers(inputs, shapes)
+
+
+def _latents(
+    name: str, tower: Tower, inputs: Mapping[str, Any], shapes: Shapes
+) -> tuple[int, ...] | None:
+    """The shape of tokens that no argument holds: for each row of what they attend to as many
+    latents, or the states of another tower; that of their output, where a call has it."""
+    if (outputs := inputs.get(f"{name}_outputs")) is not None:
+        checks.encoded(outputs, tower.width)
+        rows, length = np.shape(outputs["last_hidden_state"])[:2]
+        return rows, length
+    attended = shapes.get(str(tower.source))
+    if attended is None or str(tower.placed) in shapes:
+        return None if attended is None else shapes[str(tower.placed)]
+    return attended[0], tower.embed.count_latents(inputs, tower.prefix)
+
+
+def _is_known(name: str, every: Mapping[str, Tower], inputs: Mapping[str, Any]) -> bool:
+    """Whether a call has the outputs of all that read a tower, which then need not run."""
+    readers = [other for other, tower in every.items() if name in (tower.source, tower.placed)]
+    return bool(readers) and all(f"{reader}_outputs" in inputs for reader in readers)
 
 
 def _check_virtual(tower: Tower, inputs: Mapping[str, Any], shape: tuple[int, ...]) -> None:

@@ -64,6 +64,7 @@ class TowerOutput(NamedTuple):
             pooler_output=self.pooled,
             hidden_states=self.ran.hidden or None,
             attentions=self.ran.weights or None,
+            cross_attentions=self.ran.cross_weights or None,
             router_logits=self.ran.routers or None if router_logits else None,
         )
 

@@ -114,6 +114,14 @@ class Embedder(nnx.Module):
         """How many tokens there are of so much raw input as an `attention_mask` has columns."""
         return raw
 
+    def count_latents(self, inputs: Mapping[str, Any], prefix: str = "") -> int:
+        """How many tokens there are of every row, of an embedder without raw input.
+
+        Raises:
+            ValueError: arguments that cannot be read.
+        """
+        return self.tokens
+
     def describe(self) -> str:
         """What it adds to the tokens about their positions, in a few words."""
         raise NotImplementedError

@@ -11,6 +11,7 @@ from transformers_jax.nn.embed.base import Embedder, Tokens, nodes_of
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.param import param
+from transformers_jax.sizes import check_count
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class LatentSpec:
         count: L, how many there are.
         width: D, of the stream.
         begins: what they are drawn from.
+
+    Raises:
+        ValueError: no latents, which would have nothing to say.
     """
 
     count: int
@@ -28,6 +32,9 @@ class LatentSpec:
     norm: spec.Norm | None = None
     dropout: float = 0.0
     begins: spec.Draw = spec.ZEROS
+
+    def __post_init__(self):
+        check_count("the number of latents", self.count)
 
 
 class LatentEmbedder(Embedder):

@@ -13,7 +13,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.image.batch_norm import BatchNorm
-from transformers_jax.nn.image.convolve import Convolve, max_pool, out_size
+from transformers_jax.nn.image.convolve import Convolve, Padding, max_pool, out_size
 from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.residual import Residual
 from transformers_jax.nn.stages import on_grid
@@ -173,21 +173,28 @@ class TransitionBlock(nnx.Module):
 
 
 class Stem(nnx.Module):
-    """act(norm(W * x)), and the greatest of 3 x 3 pixels of it (He et al. 2015, table 1)."""
+    """act(norm(W * x)), and the greatest of 3 x 3 pixels of it (He et al. 2015, table 1), around
+    which there is a `margin` of nothing, or none."""
 
-    def __init__(self, channels: int, width: int, initial: spec.Initial, act: str):
-        self.first = ConvolvedNorm(channels, width, 7, initial, 2, act)
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        initial: spec.Initial,
+        act: str,
+        margin: Padding = "half",
+    ):
+        self.first, self.margin = ConvolvedNorm(channels, width, 7, initial, 2, act), margin
 
     def flops(self, tokens: int) -> float:
         """FLOPs of so many tokens, of which each was chosen from four pixels."""
         return 2.0 * 4 * tokens * self.first.convolution.weight.size
 
-    @staticmethod
-    def size(rows: int, columns: int) -> tuple[int, int]:
+    def size(self, rows: int, columns: int) -> tuple[int, int]:
         """The grid that it makes of an image of so many pixels."""
         after = [out_size(n, 7, 2, "half") for n in (rows, columns)]
-        high, wide_ = (out_size(n, 3, 2, "half") for n in after)
+        high, wide_ = (out_size(n, 3, 2, self.margin) for n in after)
         return high, wide_
 
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
-        return max_pool(self.first(x), 3, 2, "half")
+        return max_pool(self.first(x), 3, 2, self.margin)
