@@ -49,6 +49,24 @@ BEIT_SEGMENTS = dict(
     auxiliary_channels=6,
     num_labels=5,
 )
+PERCEIVER = dict(
+    num_latents=5,
+    d_latents=24,
+    d_model=16,
+    num_self_attends_per_block=2,
+    num_self_attention_heads=4,
+    num_cross_attention_heads=2,
+    vocab_size=96,
+    max_position_embeddings=14,
+    image_size=8,
+    train_size=[6, 8],
+    num_frames=3,
+    audio_samples_per_frame=32,
+    samples_per_patch=8,
+    output_shape=[1, 3, 8, 8],
+    output_num_channels=20,
+    _label_trainable_num_channels=40,
+)
 DEBERTA = dict(
     **BERT, relative_attention=True, pos_att_type=["c2p", "p2c"], position_biased_input=False
 )
@@ -411,6 +429,30 @@ CHOSEN = {
     ),
     "blip-2-t5": ("Blip2ForConditionalGeneration", {**BLIP_2, "text_config": T5}),
     "blip-2-qformer": ("Blip2QFormerModel", QFORMER),
+    "perceiver-vectors": ("PerceiverModel", {**PERCEIVER, "num_blocks": 2}),
+    "perceiver-blocks": (
+        "PerceiverForMaskedLM",
+        {
+            **PERCEIVER,
+            "num_blocks": 3,
+            "use_query_residual": False,
+            "cross_attention_shape_for_attention": "q",
+            "self_attention_widening_factor": 2,
+            "cross_attention_widening_factor": 3,
+        },
+    ),
+    "perceiver-learned": (
+        "PerceiverForImageClassificationLearned",
+        {**PERCEIVER, "qk_channels": 16, "v_channels": 24, "num_labels": 5},
+    ),
+    "perceiver-flow": (
+        "PerceiverForOpticalFlow",
+        {**PERCEIVER, "qk_channels": 12, "v_channels": 24},
+    ),
+    "perceiver-video": (
+        "PerceiverForMultimodalAutoencoding",
+        {**PERCEIVER, "qk_channels": 12, "v_channels": 24, "num_labels": 5},
+    ),
     "deberta-v2-question": ("DebertaV2ForQuestionAnswering", {**DEBERTA, **CONVOLVED}),
 }
 IDS = dict(vocab_size=96, pad_token_id=0, bos_token_id=1, eos_token_id=2)
@@ -865,12 +907,52 @@ def steps_of(rng, config):
     inputs["timesteps"] = np.where(real, np.arange(7) + 3 - (~real).sum(1, keepdims=True), 0)
     inputs["attention_mask"] = real.astype(np.int64)
     return inputs, {7: real, 21: real.repeat(3, axis=1)}
+def perceived(rng, architecture, config):
+    """The arguments of a call of a Perceiver, whatever it reads."""
+    draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    if architecture == "PerceiverModel":
+        mask = np.arange(11) < np.array((11, 6))[:, None]
+        return {"inputs": draw(2, 11, config.d_model), "attention_mask": mask.astype(np.int64)}
+    if architecture == "PerceiverForOpticalFlow":
+        return {"inputs": draw(2, 2, 27, *config.train_size)}
+    if architecture == "PerceiverForMultimodalAutoencoding":
+        frames, side = config.num_frames, config.image_size
+        samples = frames * config.audio_samples_per_frame
+        return {
+            "image": draw(2, frames, 3, side, side),
+            "audio": draw(2, samples, 1),
+            "label": draw(2, config.num_labels),
+            "image_points": rng.integers(0, np.prod(config.output_shape[1:]), 13),
+            "audio_points": rng.integers(0, samples // config.samples_per_patch, 5),
+        }
+    if "Image" in architecture:
+        pixels = draw(2, 3, config.image_size, config.image_size)
+        return {"pixel_values": pixels, "labels": rng.integers(0, config.num_labels, 2)}
+    length = config.max_position_embeddings  # of labels, whatever the length of the input is
+    mask = np.arange(length) < np.array((length, 9))[:, None]
+    ids, labels = rng.integers(6, config.vocab_size, (2, 2, length))
+    labels = np.where(mask, labels, -100) if "Masked" in architecture else labels[:, 0] % 2
+    return {"input_ids": ids, "attention_mask": mask.astype(np.int64), "labels": labels}
+
+
+def as_named(inputs):
+    """The arguments as the reference takes them, which are ours but for those of a video."""
+    tensors = {name: torch.tensor(x) for name, x in inputs.items()}
+    if "image_points" not in tensors:
+        return tensors
+    points = {name: tensors[f"{name}_points"] for name in ("image", "audio")}
+    return {
+        "inputs": {name: tensors[name] for name in ("image", "audio", "label")},
+        "subsampled_output_points": {**points, "label": None},
+    }
 
 
 def inputs_of(rng, architecture, config, model, size=None):
     """The arguments of the call, and where each length of row has words."""
     if model.main_input_name == "states":
         return steps_of(rng, config)
+    if config.model_type == "perceiver":
+        return perceived(rng, architecture, config), {}
     if model.main_input_name == "pixel_values":
         return images_of(rng, architecture, config, size), {}
     if "audio" in model.input_modalities and hasattr(config, "max_length"):
@@ -1063,10 +1145,13 @@ def make(name, architecture, settings):
     kwargs = {"output_hidden_states": "DoubleHeads" not in architecture}
     kwargs = {"num_recycles": 2} if folds else kwargs
     result = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)
+    result = model(**as_named(inputs), **kwargs)
     outputs = {}
     for key, value in result.items():
         if isinstance(value, tuple):
             outputs |= {f"{key}_{n}": state for n, state in enumerate(value)}
+        elif isinstance(value, dict):
+            outputs |= {f"{key}.{name}": part for name, part in value.items()}
         elif isinstance(value, torch.Tensor):
             outputs[key] = value
     forward = list(inputs)

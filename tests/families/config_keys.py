@@ -56,6 +56,10 @@ EVERYWHERE = {  # `models.config.IGNORED`
     "reorder_and_upcast_attn": "scores in float32, which they always are here",
 }
 FAMILY = {
+    "perceiver": {
+        "layer_norm_eps": "norms have torch's own, 1e-5, whatever it says",
+        "tie_word_embeddings": "logits are always made with the table of words",
+    },
     "albert": dict.fromkeys(
         "down_scale_factor gap_size layers_to_keep net_structure_type num_memory_blocks".split(),
         NOTHING,
@@ -243,6 +247,10 @@ FURTHER_FIELDS = {
     "decoder_start_token_id": "begins what an encoder-decoder of two families writes",
     "_remove_final_layer_norm": "the list leaves out names that begin so",
     "frequencies": "ours: the frequencies of a rotation that a file stores",
+    **dict.fromkeys(
+        ("_remove_final_layer_norm", "_label_trainable_num_channels"),
+        "the list leaves out names that begin so",
+    ),
     "own_words": "in no file: which tables of words are stored apart",
     "forced_bos_token_id": "of generation, in config.json until v4",
     "forced_eos_token_id": "of generation, in config.json until v4",

@@ -303,6 +303,21 @@ OTHERS = {  # families of other modalities: (config, head); their laws are in te
         lambda: tj.Blip2QFormerConfig(**TOWER, **STILL, encoder_hidden_size=16),
         "none",
     ),
+    "perceiver": (
+        lambda: tj.PerceiverConfig(
+            num_latents=5,
+            d_latents=20,
+            d_model=16,
+            num_blocks=2,
+            num_self_attends_per_block=2,
+            num_self_attention_heads=4,
+            num_cross_attention_heads=2,
+            attention_probs_dropout_prob=0.0,
+            vocab_size=54,
+            max_position_embeddings=9,
+        ),
+        "sequence_classification",
+    ),
     "blip": (
         lambda: tj.BlipConfig(
             text_config=tj.BlipTextConfig(**WORDS),

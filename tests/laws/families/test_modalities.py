@@ -21,6 +21,7 @@ MODALITIES = {
     "blip-2": "images in texts",
     "blip_2_qformer": "latents",
     "idefics": "images beside texts",
+    "perceiver": "words that latents read",
     "blip": "images and texts",
     "blip_text_model": "whole texts",
     "blip_vision_model": "images",
@@ -57,6 +58,7 @@ LAWS = {  # laws of ids (packing, a cache) are for models that generate text
     "images in texts": EVERY | {"padding", "places"},
     "images beside texts": EVERY | {"padding"},
     "latents": EVERY,
+    "words that latents read": EVERY | {"padding"},
     "whole texts": EVERY,  # a text is its last token, which may be padding
     "images of any size": EVERY,
     "captions": EVERY | {"near", "writing"},
@@ -129,6 +131,7 @@ DROPOUT = {
     "blip-2": lambda config: dict(text_config=config.text_config.replace(dropout=0.2)),
     "blip_2_qformer": lambda config: dict(hidden_dropout_prob=0.2),
     "idefics": lambda config: dict(dropout=0.2),
+    "perceiver": lambda config: dict(attention_probs_dropout_prob=0.2),
     "blip": lambda config: dict(
         text_config=config.text_config.replace(hidden_dropout_prob=0.2),
         vision_config=config.vision_config.replace(**QUIET),
@@ -320,9 +323,8 @@ def test_padding_contents_change_nothing(family, tiny):
     )
     of_texts = ("text_embeds", "logits") if family != "clip" else ("text_embeds",)
     for name in (name for name in of_texts if name in clean):
-        rows = clean[name][real], dirty[name][real]
-        whole = clean[name].ndim == 2
-        assert np.array_equal(*((clean[name], dirty[name]) if whole else rows))
+        of_rows = lambda x: x if x.ndim == 2 else x[real]
+        assert np.array_equal(of_rows(clean[name]), of_rows(dirty[name]))
 
 
 @law("places")
@@ -396,6 +398,7 @@ MASKS = {  # what a family's own masks are
     "blip-2": tj.CAUSAL,
     "blip_2_qformer": FULL,
     "idefics": tj.CAUSAL,
+    "perceiver": FULL,
     "blip": {"text": FULL, "vision": FULL},
     "blip_text_model": FULL,
     "blip_vision_model": FULL,
