@@ -234,6 +234,7 @@ def slow_directories():
         "marian": _marian(),
         "blenderbot-small": small_pairs() | model_type("blenderbot-small"),
         "byt5": config(tokenizer_class="ByT5Tokenizer"),
+        "perceiver": config(tokenizer_class="PerceiverTokenizer") | model_type("perceiver"),
     }
 
 

@@ -245,7 +245,6 @@ FURTHER_FIELDS = {
     "sentence_transformers": "of cross-encoders: the activation behind their scores",
     "transformers_jax": "ours: the mask that a model was trained with, which the reference ignores",
     "decoder_start_token_id": "begins what an encoder-decoder of two families writes",
-    "_remove_final_layer_norm": "the list leaves out names that begin so",
     "frequencies": "ours: the frequencies of a rotation that a file stores",
     **dict.fromkeys(
         ("_remove_final_layer_norm", "_label_trainable_num_channels"),

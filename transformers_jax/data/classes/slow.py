@@ -1,8 +1,8 @@
 """Classes whose tokenizers PyTorch transformers writes in Python: no tokenizer.json holds them.
 
 M2M-100 and Marian look the pieces of SentencePiece models up in a vocabulary of their own;
-BlenderBot-small writes the ends of words its own way; ByT5 has the bytes of a text and no file; ESM
-knows residues and refuses other letters.
+BlenderBot-small writes the ends of words its own way; ByT5 and Perceiver have the bytes of a text
+and no file; ESM knows residues and refuses other letters.
 """
 
 from __future__ import annotations
@@ -239,21 +239,35 @@ def _blenderbot_small(folder: Path, options: Options) -> Loaded:
     return Loaded(Renumbered(inner, known, unknown, join), options, files=files)
 
 
-# ------------------------------------------------------------ ByT5
+# ------------------------------------------------------------ bytes
 
 
 def _byt5(folder: Path, options: Options) -> Loaded:
     """ByT5's: three special tokens, the 256 bytes, and the sentinels of T5."""
     options.values.setdefault("extra_ids", 125)
     roles = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}
-    options.default(roles, {role: {"lstrip": True, "rstrip": True} for role in roles})
-    front = [options.token(role) or roles[role] for role in roles]
-    ids = {text: number for number, text in enumerate([*front, *byte_symbols()])}
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    inner = assembled(models.BPE(ids, []), byte_level, decoders.ByteLevel())
+    inner = _of_bytes(roles, {"lstrip": True, "rstrip": True}, options)
     add_tokens(inner, options, options.extra or sentinels(options))
     put_template(inner, Template("A eos", "A eos B eos"), options)
     return Loaded(inner, options)
+
+
+def _perceiver(folder: Path, options: Options) -> Loaded:
+    """Perceiver's: six special tokens, and the 256 bytes."""
+    roles = {role: f"[{role.upper()}]" for role in ("pad", "bos", "eos", "mask", "cls", "sep")}
+    inner = _of_bytes(roles, {}, options)
+    add_tokens(inner, options, options.extra or [])
+    put_template(inner, Template("cls A sep", "cls A sep B sep"), options)
+    return Loaded(inner, options)
+
+
+def _of_bytes(roles: dict[str, str], flags: dict[str, bool], options: Options) -> Any:
+    """The bytes of a text, behind the special tokens of these roles, which have these flags."""
+    options.default(roles, dict.fromkeys(roles, flags))
+    front = [options.token(role) or roles[role] for role in roles]
+    ids = {text: number for number, text in enumerate([*front, *byte_symbols()])}
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return assembled(models.BPE(ids, []), byte_level, decoders.ByteLevel())
 
 
 CLASSES = {
@@ -261,6 +275,7 @@ CLASSES = {
     "MarianTokenizer": SlowClass(("vocab.json", "source.spm", "target.spm"), _marian),
     "BlenderbotSmallTokenizer": SlowClass(("vocab.json", "merges.txt"), _blenderbot_small),
     "ByT5Tokenizer": SlowClass(("tokenizer_config.json",), _byt5),
+    "PerceiverTokenizer": SlowClass(("tokenizer_config.json",), _perceiver),
     characters.NAME: SlowClass((characters.VOCAB,), characters.wav2vec2_ctc),
     residues.NAME: SlowClass((residues.VOCAB,), residues.esm),
 }

@@ -306,6 +306,7 @@ CLASS_OF_MODEL = {
     "m2m_100": "M2M100Tokenizer",
     "marian": "MarianTokenizer",
     "modernbert": "PreTrainedTokenizerFast",
+    "perceiver": "PerceiverTokenizer",
     "roformer": "RoFormerTokenizer",
     **dict.fromkeys(("wav2vec2", "hubert"), "Wav2Vec2CTCTokenizer"),
 }
