@@ -25,6 +25,8 @@ CASES = {  # name -> the settings; the class is the word before the first dash
     "Llava-square": {"size": {"shortest_edge": 12}, "crop_size": 12, "do_pad": True},
     "Siglip2-plain": {"patch_size": 4, "max_num_patches": 9, "do_convert_rgb": True},
     "DINOv3ViT-plain": {"size": SMALL},
+    "Perceiver-plain": {"size": SMALL, "crop_size": {"height": 15, "width": 12}},
+    "Perceiver-whole": {"size": SMALL, "do_center_crop": False},
 }
 RGB = ("CLIP", "Bit", "Blip", "Siglip", "Idefics", "Llava", "Siglip2")  # what converts to RGB
 LARGE = ("ConvNext-large",)  # stored as every 16th pixel

@@ -259,6 +259,11 @@ RELEASED = {  # what the files of released models hold: of version 4.20 on, by t
         | {"size": {"height": 384, "width": 384}, "processor_class": "BlipProcessor"},
         (3, 384, 384),
     ),
+    "vision-perceiver-fourier": (
+        {"crop_size": 256, "do_center_crop": True, "do_normalize": True, "do_resize": True}
+        | {"feature_extractor_type": "PerceiverFeatureExtractor", "resample": 3, "size": 224},
+        (3, 224, 224),
+    ),
     "idefics-9b": (
         {"image_num_channels": 3, "image_size": 224, "processor_class": "IdeficsProcessor"}
         | {"image_processor_type": "IdeficsImageProcessor"},

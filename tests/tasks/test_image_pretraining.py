@@ -93,6 +93,25 @@ def test_simmim_hides_patches_of_rows_that_are_pictures(name):
     assert np.asarray(given["bool_masked_pos"]).sum(1).tolist() == [share, share, 0]
 
 
+def test_a_perceiver_makes_pixels_again_and_rows_that_fill_a_batch_count_nothing():
+    config = tj.PerceiverConfig(
+        num_latents=3, d_latents=16, num_self_attends_per_block=1, num_self_attention_heads=2,
+        num_cross_attention_heads=2, qk_channels=16, v_channels=16, image_size=4,
+    )  # fmt: skip
+    task = ImagePretraining().of_family(config)
+    assert (task.method, task.head) == ("autoencoding", "image_autoencoding")
+    model = tj.from_config(config, head=task.head, key=jax.random.key(0))
+    rows = batch([0, 1, 2], size=4)
+    rows["pixel_values"] = rows["pixel_values"].repeat(3, axis=1)
+    loss, _ = task.minimise(model, rows, None)
+    np.testing.assert_allclose(loss, model(rows["pixel_values"]).loss, rtol=1e-5)
+    part = {**rows, "number": np.array([0, 1, -100], np.int32)}
+    total, count = task.measure(model, part)[0]["loss"]
+    assert count == 2
+    own = model(rows["pixel_values"][:2]).loss
+    np.testing.assert_allclose(total / count, own, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_a_swin_learns_hidden_pixels_and_then_classes(tmp_path):
     levels = np.random.default_rng(0).integers(0, 100, (24, 8, 8)).astype(np.uint8)

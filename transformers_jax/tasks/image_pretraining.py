@@ -1,4 +1,5 @@
-"""ImagePretraining: hidden patches of pictures without a label (MAE, SimMIM)."""
+"""ImagePretraining: pictures without a label, of which a part is hidden (MAE, SimMIM), or which are
+made again of a few latents (Perceiver)."""
 
 from __future__ import annotations
 
@@ -24,6 +25,13 @@ from transformers_jax.tasks.images import IMAGE, PIXELS, PictureExamples, pictur
 from transformers_jax.tasks.rows import NUMBER, Form, Rows
 
 FIXED = 0  # the seed of what evaluations hide
+HEADS = {
+    "mae": "pretraining",
+    "simmim": "masked_image_modeling",
+    "autoencoding": "image_autoencoding",
+}
+METHODS = {"vit_mae": "mae", "perceiver": "autoencoding"}
+"""By the family, where it is not SimMIM."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,9 @@ class ImagePretraining(Task):
     A masked autoencoder (vit_mae; He et al. 2022, section 3) reads the others alone; the share that
     is hidden (`mask_ratio`) and whether the pixels of a patch are normalised (`norm_pix_loss`) are
     settings of the model. Models with the head "masked_image_modeling" (vit, deit, swin, swinv2)
-    read a learned vector in place of what is hidden (SimMIM, Xie et al. 2022, section 3).
+    read a learned vector in place of what is hidden (SimMIM, Xie et al. 2022, section 3). Of a
+    Perceiver nothing is hidden: its latents are all that the queries for the pixels may attend to
+    (autoencoding, Jaegle et al. 2021b, section 4.3).
 
     Raises:
         ValueError: settings that are no fraction or count.
@@ -45,7 +55,7 @@ class ImagePretraining(Task):
     """of SimMIM, the share of the picture that is hidden"""
     unit: int = 32
     """of SimMIM, the edge in pixels of the squares that are hidden, at least that of a patch"""
-    method: Literal["mae", "simmim"] = "simmim"
+    method: Literal["mae", "simmim", "autoencoding"] = "simmim"
     """the model says it"""
     augment: Augment = Augment()
     """how pictures that are trained on are changed, such as Augment(crop=(0.2, 1.0), flip=0.5)"""
@@ -67,13 +77,11 @@ class ImagePretraining(Task):
             )
         if self.augment.mixing is not None:
             raise ValueError("augment mixes pictures with their labels, and here are none")
-        if self.method == "mae":
-            object.__setattr__(self, "head", "pretraining")
+        object.__setattr__(self, "head", HEADS[self.method])
 
     def of_family(self, family: FamilyConfig) -> Task:
-        return dataclasses.replace(
-            self, method="mae" if family.model_type == "vit_mae" else "simmim"
-        )
+        method: Any = METHODS.get(family.model_type, "simmim")
+        return dataclasses.replace(self, method=method)
 
     def tabled(self, data: Table) -> Table:
         """All rows are of one length: none are sorted by it."""
@@ -87,7 +95,7 @@ class ImagePretraining(Task):
         if form.model.config.model_type == "beit":
             raise ValueError(
                 "beit predicts the words that a tokenizer of images has for hidden patches, which "
-                "a table of pictures has not; choose vit_mae, vit, deit, swin or swinv2"
+                "a table of pictures has not; choose vit_mae, vit, deit, swin, swinv2 or perceiver"
             )
         records, pictures, notes = pictures_of(form, records)
         examples = PictureExamples(pictures, [{}] * len(pictures), self.augment)
@@ -102,6 +110,8 @@ class ImagePretraining(Task):
     def given(self, model: Any, batch: Mapping[str, Any], key: Key) -> dict[str, Any]:
         """The arguments of the model; what is hidden is drawn from the key."""
         pixels = batch[PIXELS]
+        if self.method == "autoencoding":
+            return {PIXELS: pixels}
         embed: Any = model.last.embed
         grid = tuple(n // edge for n, edge in zip(pixels.shape[2:], embed.spec.patch))
         if self.method == "mae":
@@ -134,6 +144,11 @@ class ImagePretraining(Task):
         output = model(**given, key=noise)
         if self.method == "simmim":
             return supervised(lambda **_: output, {}, None)
+        if self.method == "autoencoding":
+            errors = model.head.errors(output.reconstruction, given[PIXELS]).mean((1, 2, 3))
+            real = (batch[NUMBER] >= 0).astype(errors.dtype)
+            total, count = (errors * real).sum(), real.sum()
+            return total / jnp.maximum(count, 1), {"loss": (total, count)}
         targets = model.head.targets(SimpleNamespace(arguments=given))
         errors = jnp.square(output.logits.astype(targets.dtype) - targets).mean(-1)
         hidden = output.mask * (batch[NUMBER] >= 0)[:, None]

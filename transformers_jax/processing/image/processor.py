@@ -231,6 +231,12 @@ def _geometry(
     more = "after" if backend == "torchvision" else "before"
     if kind == "Llava" and found["do_pad"]:
         made.append(steps.PadToSquare(tuple(int(x * 255) for x in found["image_mean"])))
+    if found["do_center_crop"] and kind == "Perceiver":
+        size = _edges(found, "size")
+        if size is None or crop is None:
+            raise ValueError("do_center_crop=True needs a size and a crop_size")
+        shares = (size[edge] / crop[edge] for edge in ("height", "width"))
+        made.append(steps.CropShare(*shares, more))
     if found["do_resize"] and kind == "Siglip2":
         rule = sizes.PatchBudget(found["patch_size"], found["max_num_patches"])
         made.append(steps.Resize(rule, resample, backend))
@@ -241,7 +247,7 @@ def _geometry(
             made.extend(_convnext(edges, found["crop_pct"], resample, backend, more))
         else:
             made.append(steps.Resize(sizes.rule_of(edges), resample, backend))
-    if found["do_center_crop"]:
+    if found["do_center_crop"] and kind != "Perceiver":
         if crop is None:
             raise ValueError("do_center_crop=True needs a crop_size")
         made.append(steps.CenterCrop(crop["height"], crop["width"], more))

@@ -87,6 +87,20 @@ class CenterCrop:
 
 
 @dataclass(frozen=True)
+class CropShare:
+    """The middle of a picture: as high and as wide as these shares of its shorter edge (Perceiver,
+    which crops before it resizes); `more` as of `CenterCrop`."""
+
+    high: float
+    wide: float
+    more: str = "before"
+
+    def __call__(self, image: Image) -> Image:
+        edge = min(image.shape[1:])
+        return CenterCrop(int(self.high * edge), int(self.wide * edge), self.more)(image)
+
+
+@dataclass(frozen=True)
 class PadToSquare:
     """The picture in the middle of a square of its longer edge, on one colour (LLaVA)."""
 

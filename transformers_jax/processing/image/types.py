@@ -45,6 +45,8 @@ TYPES: Mapping[str, Mapping[str, Any]] = {
     "Idefics": {**CLIP, **_SQUARE, "resample": BICUBIC, "do_convert_rgb": True}
     | {"image_num_channels": 3, "image_size": None},
     "Llava": {**CLIP, **_SHORTEST, **_CROPPED, "do_convert_rgb": True},
+    "Perceiver": {**IMAGENET, **_SQUARE, "resample": BICUBIC, "do_center_crop": True}
+    | {"crop_size": {"height": 256, "width": 256}},
     "Siglip": {**STANDARD, **_SQUARE, "resample": BICUBIC, "do_convert_rgb": True}
     | {"default_to_square": False, "image_seq_length": None},
     "Siglip2": {**STANDARD, "size": None, "resample": BILINEAR}
@@ -65,6 +67,7 @@ OF_MODELS = {
     "dinov3_vit": "DINOv3ViT",
     "siglip2": "Siglip2",
     "llava": "Llava",
+    "perceiver": "Perceiver",
     "idefics": "Idefics",
     "siglip2_vision_model": "Siglip2",
 }
