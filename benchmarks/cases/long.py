@@ -68,6 +68,20 @@ MODELS: dict[str, dict[str, Any]] = {
         theirs="LongT5EncoderModel",
         config=LONGT5 | dict(encoder_attention_type="transient-global"),
     ),
+    "perceiver": dict(  # 256 latents, which alone read the row
+        theirs="PerceiverModel",
+        config=dict(
+            model_type="perceiver",
+            d_model=768,
+            num_latents=256,
+            d_latents=768,
+            num_self_attends_per_block=2,
+            num_self_attention_heads=12,
+            num_cross_attention_heads=12,
+            self_attention_widening_factor=4,
+            attention_probs_dropout_prob=0.0,
+        ),
+    ),
     "modernbert": dict(
         theirs="ModernBertModel",
         config=dict(
@@ -98,9 +112,13 @@ def head(setting: dict[str, Any]) -> str:
 
 
 def arrays(setting: dict[str, Any]) -> dict[str, Any]:
-    """Ids and masks Int[1 T]; Longformer's first token is global."""
+    """Ids and masks Int[1 T]; Longformer's first token is global, Perceiver reads vectors."""
     import numpy as np
 
+    if setting["config"]["model_type"] == "perceiver":
+        shape = (1, setting["length"], setting["config"]["d_model"])
+        vectors = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        return {"inputs": vectors, "attention_mask": np.ones(shape[:2], np.int64)}
     ids = np.random.default_rng(0).integers(3, VOCAB, (1, setting["length"]))
     inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     if setting["config"]["model_type"] == "longformer":
@@ -140,7 +158,7 @@ def ours(setting: dict[str, Any], folder: str) -> Side:
     import transformers_jax as tj
 
     model = tj.from_pretrained(folder, head=head(setting))
-    read = {name: jnp.asarray(rows, jnp.int32) for name, rows in arrays(setting).items()}
+    read = {name: jnp.asarray(rows) for name, rows in arrays(setting).items()}
     apply, params = tj.functional(model)
     forward = jax.jit(lambda params: apply(params, **read).last_hidden_state)
     work = setting["length"]

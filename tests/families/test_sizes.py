@@ -304,6 +304,38 @@ SIZES = {  # name: (what config.json says, head, count)
     ),
     "dinov3-vits16": ({"model_type": "dinov3_vit"}, "none", 21_595_008),
     "dinov3-vitb16": ({"model_type": "dinov3_vit", **BASE}, "none", 85_657_344),
+    "language-perceiver": (
+        {"model_type": "perceiver", "qk_channels": 256, "v_channels": 1280},
+        "masked_lm",
+        201_108_230,
+    ),
+    "vision-perceiver-fourier": (
+        {
+            "model_type": "perceiver",
+            **dict(num_latents=512, d_latents=1024, d_model=261, num_blocks=8),
+            **dict(num_self_attends_per_block=6, num_cross_attention_heads=1, **IMAGENET),
+        },
+        "PerceiverForImageClassificationFourier",
+        48_440_627,
+    ),
+    "optical-flow-perceiver": (
+        {
+            "model_type": "perceiver",
+            **dict(num_latents=2048, d_latents=512, d_model=322, num_self_attends_per_block=24),
+            **dict(num_self_attention_heads=16, num_cross_attention_heads=1),
+        },
+        "optical_flow",
+        41_057_134,
+    ),
+    "multimodal-perceiver": (
+        {
+            "model_type": "perceiver",
+            **dict(num_latents=784, d_latents=512, d_model=704, num_self_attends_per_block=8),
+            **dict(num_cross_attention_heads=1, num_labels=700),
+        },
+        "multimodal_autoencoding",
+        19_858_855,
+    ),
     "vit-mae-base": ({"model_type": "vit_mae"}, "pretraining", 111_907_840),
     "swin-tiny": ({"model_type": "swin", **IMAGENET}, CLASSES, 28_288_354),
     "swin-large": (

@@ -126,9 +126,39 @@ def test_layers_that_share_parameters_are_copies(unroll):
     assert np.abs(run(stack_of((block(),) * 2), inputs()) - expected).max() > 1e-2  # the control
 
 
-def test_only_layers_that_are_alike_can_share():
+@pytest.mark.parametrize("how", [dict(unroll=True), dict(unroll=False), dict(layers="list")])
+def test_layers_of_one_kind_among_several_are_applied_again(how):
+    """A Perceiver's latents hear the input once, and apply the layers behind that twice."""
+    near, order = block(Near(1, 1)), (0, 1, 2, 1, 2)
+    shared = stack_of((near, block(), block()), order=order)
+    assert [len(layers) for layers in shared.spec.slots] == [1, 2]
+    apart = stack_of((near, *(block(),) * 4))
+    trees = unstack(params(shared), shared.spec)["blocks"]
+    copies = {"blocks": {str(n): trees[str(owner)] for n, owner in enumerate(order)}}
+    expected = run(bind(apart, restack(copies, apart.spec)), inputs())
+    other = Stack(shared.spec, Execution(**how))
+    values = params(shared)
+    values = unstack(values, shared.spec) if "layers" in how else values
+    np.testing.assert_allclose(run(bind(other, values), inputs()), expected, atol=5e-6)
+    once = Stack(replace(shared.spec, order=()), shared.execution)  # the control
+    assert np.abs(run(bind(once, params(shared)), inputs()) - expected).max() > 1e-2
+
+
+def test_each_application_of_a_layer_has_noise_of_its_own():
+    blocks = (block(Near(1, 1)), block(dropout=0.5))
+    shared, apart = stack_of(blocks, order=(0, 1, 1)), stack_of((*blocks, blocks[1]))
+    trees = unstack(params(shared), shared.spec)["blocks"]
+    copies = {"blocks": {"0": trees["0"], "1": trees["1"], "2": trees["1"]}}
+    same, key = bind(apart, restack(copies, apart.spec)), jax.random.key(0)
+    noisy = run(shared, inputs(), key=key)
+    np.testing.assert_allclose(noisy, run(same, inputs(), key=key), atol=5e-6)
+    assert np.abs(noisy - run(shared, inputs())).max() > 1e-2  # the control
+
+
+@pytest.mark.parametrize("order", [(0, 1, 0), (1, 0), (0,), (0, 2)])
+def test_only_layers_that_are_alike_can_share(order):
     with pytest.raises(ValueError, match="layers that are all alike"):
-        spec.StackSpec(D, (block(), block(CAUSAL)), order=(0, 1, 0))
+        spec.StackSpec(D, (block(), block(CAUSAL)), order=order)
 
 
 def test_a_branch_may_read_what_entered_the_block():

@@ -14,7 +14,6 @@ from transformers_jax.models.config import FamilyConfig
 from transformers_jax.models.masks import by_stack
 from transformers_jax.models.output import Output
 from transformers_jax.models.perceiver_io import (
-    CHANNELS,
     CONV,
     FLOW,
     FOURIER,
@@ -42,8 +41,8 @@ NORM = LayerNorm(1e-5)  # whatever `layer_norm_eps` says, as in the reference
 
 @dataclass(frozen=True, kw_only=True)
 class PerceiverConfig(FamilyConfig):
-    """The fields of a Perceiver config.json; defaults are the language model of Perceiver IO
-    (201M). Every block applies the same `num_self_attends_per_block` layers."""
+    """The fields of a Perceiver config.json; defaults are those of the class in Hugging Face, for
+    words (269M). Every block applies the same `num_self_attends_per_block` layers."""
 
     model_type = "perceiver"
     PREFIX = PREFIX
@@ -57,7 +56,6 @@ class PerceiverConfig(FamilyConfig):
         "PerceiverForImageAutoencoding": PIXELS,
     }
     tie_word_embeddings: ClassVar[bool] = True  # type: ignore[misc]
-    num_channels: ClassVar[int] = CHANNELS
 
     num_latents: int = 256
     d_latents: int = 1280

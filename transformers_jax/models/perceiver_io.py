@@ -15,6 +15,7 @@ from transformers_jax.nn.head.queried import Flow, QueriedPixels, QueriedVideo, 
 from transformers_jax.nn.image.convolve import Convolve
 from transformers_jax.nn.image.pixels import FlowEmbedder, LearnedPositions, PixelEmbedder
 from transformers_jax.nn.image.residual import Stem
+from transformers_jax.sizes import nearest_multiples
 from transformers_jax.spec import Draw
 
 FOURIER, CONV = "image_classification_fourier", "image_classification_conv"
@@ -111,6 +112,12 @@ def queries_of(config: Any, head: str, width: int) -> Queries:
         points = PositionQueries(FourierPositions(BANDS, size), size)
         return Queries(points, points.width)
     if head == "masked_lm":
+        if config.d_model % WORDS_HEADS:
+            raise ValueError(
+                f"{type(config).__name__}: d_model ({config.d_model}) must be a multiple of "
+                f"{WORDS_HEADS}, the heads of the queries for words; the nearest are "
+                f"{nearest_multiples(config.d_model, WORDS_HEADS)}"
+            )
         words = learned(config, config.max_position_embeddings, config.d_model)
         channels = WORDS_CHANNELS, config.d_model
         return Queries(words, config.d_model, WORDS_HEADS, channels)

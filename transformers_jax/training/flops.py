@@ -80,6 +80,8 @@ def flops_per_row(model: Model, length: Length, target_length: int | None = None
             f"{name} has {'two sides' if two else 'one side'}: "
             f"{'give target_length as well' if two else 'target_length has no meaning'}"
         )
+    if _has_latents(model):
+        return _of_latents(model, length)
     target = length if target_length is None else target_length
     reading = model.reading  # of virtual tokens as much is computed as of others
     length, target = length + reading.source_virtual, target + reading.virtual
@@ -101,6 +103,26 @@ def _of_towers(model: Any, lengths: Length) -> Flops:
         times = {path: 1 if applied[path] == "row" else lengths[name] for path in own}
         parts.append(_counted(model, times, lengths[name]))
     parts.append(_counted(model, {"head": 1}, 1))
+    return Flops(*(sum(values) for values in zip(*map(dataclasses.astuple, parts))))
+
+
+def _has_latents(model: Any) -> bool:
+    """Whether one tower reads the input, and all others are latents and queries (Perceiver)."""
+    raw = [bool(tower.embed.raw) for tower in getattr(model, "towers", {}).values()]
+    return len(raw) > 1 and sum(raw) == 1
+
+
+def _of_latents(model: Any, length: int) -> Flops:
+    """The same of towers whose tokens are as many however long the input is."""
+    applied, tokens, parts = model.applied_to(), dict[str, int](), list[Flops]()
+    for name, tower in model.towers.items():
+        usual = tower.embed.tokens or tokens.get(tower.placed, length)
+        tokens[name] = length if tower.embed.raw else usual
+        own = [path for path in type(tower).paths(name).values() if path in applied]
+        source = tokens.get(tower.source, length)
+        parts.append(_counted(model, dict.fromkeys(own, tokens[name]), source))
+    if model.head is not None:
+        parts.append(_counted(model, {"head": tokens[name]}, length))
     return Flops(*(sum(values) for values in zip(*map(dataclasses.astuple, parts))))
 
 

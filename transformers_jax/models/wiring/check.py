@@ -39,7 +39,7 @@ def check_call(network: Any, inputs: Mapping[str, Any], chosen: Sequence[str]) -
             shapes[name] = shape
             _check_virtual(tower, inputs, shape)
     sources = {tower.source for tower in every.values()}
-    placed = {tower.placed for tower in every.values()}
+    placed = {t.placed for t in every.values() if t.embed.placeholder is not None}
     for name, tower in towers.items():
         if tower.placed is not None and tower.embed.placeholder is not None:
             _check_placed(network, tower, inputs, shapes)
