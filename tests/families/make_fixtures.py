@@ -42,7 +42,6 @@ CHOSEN = (
     *("mixtral", "qwen2-moe", "qwen3-moe", "gpt-oss", "deepseek-v3"),
     *("gpt-neox", "gptj", "bloom", "gpt-neo", "falcon-groups", "phi", "xglm", "codegen"),
     *("openai-gpt", "decision-transformer"),
-    "openai-gpt",
     *("perceiver-mlm", "perceiver-conv", "perceiver-blocks", "perceiver-learned"),
     *(
         "swin-classify",

@@ -101,8 +101,8 @@ class Shown:
         head: of the model.
         kind: of batches (`batch`).
         figure: the file of `draw_sight`, without its ending; "words": the graph of the decoder over
-            four patches and four words; "looks": what its word attends to; "covered": where the
-            digit must not be covered (`falls`).
+            four patches and four words; "looks": what its word attends to; "latents": what each
+            latent attends to; "covered": where the digit must not be covered (`falls`).
         steps: of training; 0: weights are as they are first drawn.
     """
 
@@ -158,6 +158,15 @@ def _blip_2() -> Any:
         text_config=tj.OPTConfig(**words, **layers, max_position_embeddings=16, **TEXT_IDS),
         num_query_tokens=4, image_token_index=IMAGE, **DRAWN,
     )  # fmt: skip
+
+
+def _perceiver() -> Any:
+    return tj.PerceiverConfig(
+        architectures=("PerceiverForImageClassificationFourier",), image_size=SIDE, num_latents=4,
+        d_latents=48, num_self_attends_per_block=2, num_self_attention_heads=3,
+        num_cross_attention_heads=1, qk_channels=48, v_channels=48,
+        attention_probs_dropout_prob=0.0, **DRAWN,
+    ).replace(**TEN)  # fmt: skip
 
 
 def _captioner() -> Any:
@@ -271,6 +280,7 @@ SHOWN: dict[str, Shown] = {
     "paligemma": Shown(_paligemma, "causal_lm", str(PATCHES), "words", steps=0),
     "blip-2": Shown(_blip_2, "causal_lm", "4", "covered", steps=400),
     "idefics": Shown(_idefics, "causal_lm", "attends", "covered", steps=400),
+    "perceiver": Shown(_perceiver, NAMES, "names", "latents", steps=400),
 }  # fmt: skip
 
 
@@ -306,6 +316,14 @@ def draw(name: str, model: Any, path: Path) -> None:
     image = pictures(rng, np.array([label]))
     picture = image[0].transpose(1, 2, 0)
     picture = (picture - picture.min()) / np.ptp(picture)
+    if shown.figure == "latents":
+        given = arguments(shown.kind, image, np.array([label]), rng)
+        weights = model(**given, output_attentions=True).cross_attentions[0]
+        heats = np.asarray(weights)[0].mean(0).reshape(-1, SIDE, SIDE)
+        tiles = [[enlarged(picture, 192), *(over(picture, heat, 192) for heat in heats)]]
+        columns = ("read", *(f"latent {number}" for number in range(len(heats))))
+        draw_tiles(tiles, f"{name}: the pixels to which each latent attends", path, ("",), columns)
+        return
     if shown.figure in ("looks", "covered"):
         if shown.figure == "covered":
             heat = np.maximum(falls(model, shown.kind, image, label), 0)
