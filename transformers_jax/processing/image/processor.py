@@ -235,8 +235,8 @@ def _geometry(
         size = _edges(found, "size")
         if size is None or crop is None:
             raise ValueError("do_center_crop=True needs a size and a crop_size")
-        shares = (size[edge] / crop[edge] for edge in ("height", "width"))
-        made.append(steps.CropShare(*shares, more))
+        high, wide = size["height"] / crop["height"], size["width"] / crop["width"]
+        made.append(steps.CropShare(high, wide, more))
     if found["do_resize"] and kind == "Siglip2":
         rule = sizes.PatchBudget(found["patch_size"], found["max_num_patches"])
         made.append(steps.Resize(rule, resample, backend))

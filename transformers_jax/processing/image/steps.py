@@ -151,7 +151,7 @@ class Normalize:
         return np.divide(made, std, out=made)
 
 
-Step = Resize | CenterCrop | PadToSquare | Rescale | Normalize
+Step = Resize | CenterCrop | CropShare | PadToSquare | Rescale | Normalize
 
 
 def stack(images: Sequence[Image]) -> Num[np.ndarray, "B C H W"]:
