@@ -945,6 +945,8 @@ def steps_of(rng, config):
     inputs["timesteps"] = np.where(real, np.arange(7) + 3 - (~real).sum(1, keepdims=True), 0)
     inputs["attention_mask"] = real.astype(np.int64)
     return inputs, {7: real, 21: real.repeat(3, axis=1)}
+
+
 def perceived(rng, architecture, config):
     """The arguments of a call of a Perceiver, whatever it reads."""
     draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
