@@ -1192,7 +1192,6 @@ def make(name, architecture, settings):
     # of candidates in rows the reference gives states of two shapes
     kwargs = {"output_hidden_states": "DoubleHeads" not in architecture}
     kwargs = {"num_recycles": 2} if folds else kwargs
-    result = model(**{key: torch.tensor(x) for key, x in inputs.items()}, **kwargs)
     result = model(**as_named(inputs), **kwargs)
     outputs = {}
     for key, value in result.items():

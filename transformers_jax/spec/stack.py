@@ -111,12 +111,6 @@ class StackSpec:
                         f"the branch {branch.name!r} joins the stream {branch.stream!r}; the "
                         f"stack has {', '.join(map(repr, self.widths))} (StackSpec.streams)"
                     )
-        layers = range(len(self.blocks))
-        if self.order and (len(set(self.blocks)) > 1 or any(n not in layers for n in self.order)):
-            raise ValueError(
-                f"order {self.order} needs layers that are all alike, and numbers of the "
-                f"{len(self.blocks)} there are, from 0"
-            )
         self._check_order()
         check_rate("dropout of a stack", self.dropout)
         check_probability("layerdrop of a stack", self.layerdrop)
