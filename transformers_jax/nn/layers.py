@@ -49,8 +49,11 @@ def is_host_array(leaf: Any) -> bool:
     """Whether the numbers of an array are known, and lie in the memory of this process."""
     if not isinstance(leaf, jax.Array) or is_traced(leaf):
         return False
-    devices: Any = leaf.sharding.device_set
-    return [device.platform for device in devices] == ["cpu"]
+    where: Any = leaf.sharding  # a mesh, of one device too, names the axes of its arrays
+    if not isinstance(where, jax.sharding.SingleDeviceSharding):
+        return False
+    devices: Any = where.device_set
+    return all(device.platform == "cpu" for device in devices)
 
 
 def _taken(index: int, leaf: Array) -> Array:
