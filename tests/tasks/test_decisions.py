@@ -232,7 +232,7 @@ def test_settings_and_tables_that_do_not_fit_are_refused(episodes):
     with pytest.raises(ValueError, match="6\\) are 42 tokens, 7 a step, and the model has 35"):
         read(TrajectoryTokens(context=6), episodes, DECODER)
     long = tj.DecisionTransformerConfig(**{**SIZES, "max_ep_len": 5})
-    with pytest.raises(ValueError, match=r"raise --model.max-ep-len to"):
+    with pytest.raises(ValueError, match=r"a model whose max_ep_len is \d+ reads it"):
         read(OfflineRL(context=5), episodes, long)
     with pytest.raises(ValueError, match="none of 'rewards', 'reward': a record is an episode"):
         read(OfflineRL(), [{"states": [[0.0] * 4], "actions": [0]}])

@@ -232,5 +232,5 @@ def _check(where: str, values: dict[str, np.ndarray], sizes: tuple[int, int], mo
     if len(states) > most:
         raise ValueError(
             f"{where}: the episode has {len(states)} steps, and the model {most} (max_ep_len): "
-            f"raise --model.max-ep-len to {len(states)}"
+            f"a model whose max_ep_len is {len(states)} reads it"
         )
