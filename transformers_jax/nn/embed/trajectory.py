@@ -79,7 +79,7 @@ class TrajectoryEmbedder(Embedder):
 
         self.timestep = table("time", trajectory.steps)
         self.position = table("position", trajectory.positions)
-        self.unused = table("vocab", trajectory.vocab)
+        self.unused = table("position", trajectory.vocab)  # of one row: no mesh divides it
         self.norm = Norm(trajectory.norm, width)
 
     def __call__(self, inputs, *, dtype, cache=None, key=None, table=None) -> Tokens:
