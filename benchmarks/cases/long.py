@@ -73,6 +73,7 @@ MODELS: dict[str, dict[str, Any]] = {
         config=dict(
             model_type="perceiver",
             d_model=768,
+            max_position_embeddings=2**14,  # as many vectors as the longest row has
             num_latents=256,
             d_latents=768,
             num_self_attends_per_block=2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import transformers_jax as tj
@@ -32,6 +33,11 @@ def test_sides_that_agree_are_timed_and_others_refused():
     assert timed.difference({"ours": [2.0, 1.0], "eager": [2.0, 1.001]}) == pytest.approx(5e-4)
     with pytest.raises(RuntimeError, match="eager answers"):
         timed.difference({"ours": [2.0, 1.0], "eager": [2.0, 1.1]})
+    assert timed.difference({"ours": [], "eager": []}) == 0  # of tokens that are drawn
+    assert timed.difference({"ours": [0.0], "eager": [0.0]}) == 0
+    for wrong in (1.0, np.nan):
+        with pytest.raises(RuntimeError):
+            timed.difference({"ours": [0.0], "eager": [wrong]})
 
 
 def test_report_names_what_ran_and_what_did_not():

@@ -104,8 +104,8 @@ def beginning(job: Job) -> Running:
 
 
 def follow(beams: Running, cache: Any) -> Any:
-    """The cache of the running beams, moved with them. (`lax.cond` around it, for where each beam
-    continues itself, copies more than it saves.)"""
+    """The cache of the running beams, moved with them in every step, also where each continues
+    itself."""
     batch, count = beams.parent.shape
     rows = (jnp.arange(batch)[:, None] * count + beams.parent).reshape(-1)
     return cache.reorder(rows)
