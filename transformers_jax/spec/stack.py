@@ -124,14 +124,19 @@ class StackSpec:
         self._check_score()
 
     def _check_order(self) -> None:
-        """Raises ValueError for an order of layers that are not alike."""
+        """Raises ValueError for an order of layers that there are not, or that are not alike."""
+        count = len(self.blocks)
+        if any(not 0 <= n < count for n in self.order):
+            raise ValueError(
+                f"order {self.order} names layers; expected numbers of the {count} there are, "
+                "from 0"
+            )
         steps = [step for segment in self.segments for step in self.steps_of(segment)]
         unused = any(not self.steps_of(segment) for segment in self.segments)
         if self.order and (unused or steps != [*self.order]):
             raise ValueError(
-                f"order {self.order} needs numbers of the {len(self.blocks)} layers there are, "
-                "from 0, and layers that are all alike; those of several kinds stand together by "
-                "their kinds, of which each is applied before the next"
+                f"order {self.order} needs layers that are all alike; those of several kinds "
+                "stand together by their kinds, of which each is applied before the next"
             )
 
     def steps_of(self, segment: Segment) -> tuple[int, ...]:
