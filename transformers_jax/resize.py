@@ -66,7 +66,9 @@ def resize_embeddings(
     new = plan.build()
     named, shapes, values = (flatten(tree) for tree in (axes(new), params(new), params(model)))
     drawn = {
-        path: shapes[path].shape for path in values if shapes[path].shape != values[path].shape
+        path: shapes[path].shape
+        for path in values
+        if shapes[path].shape != values[path].shape and "vocab" in named[path]
     }
     if size != old_size and not drawn:  # the config states words that nothing reads or scores
         raise ValueError(_none(model.config))

@@ -81,7 +81,8 @@ def keys_of(base, prompt):
     base = base.with_layers("list")
     cache = base(input_ids=prompt[None], cache=tj.init_cache(base, 1, P)).cache
     layers = [(layer["self"].key, layer["self"].value) for layer in cache.layers]
-    return np.concatenate([np.asarray(x).reshape(P, -1) for both in layers for x in both], 1)
+    flat = lambda x: np.moveaxis(np.asarray(x)[0], 1, 0).reshape(P, -1)  # from [1 G P K]
+    return np.concatenate([flat(x) for both in layers for x in both], 1)
 
 
 # ---------------------------------------------------------------- what they compute

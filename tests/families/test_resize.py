@@ -25,6 +25,7 @@ NO_WORDS = {  # families whose configs say a vocab_size of which no model has a 
     "beit": "beit-base",
     "hubert": "hubert-base",
     "blip_2_qformer": "blip-2-qformer",
+    "decision_transformer": "decision-transformer",
 }
 SEVERAL = {"clip", "siglip", "siglip2", "vision-text-dual-encoder"}  # towers beside one another
 

@@ -22,6 +22,8 @@ from transformers_jax.objectives.losses import LOSSES, objective
 WORDS, KEY = 31, jax.random.key(0)
 WITHOUT_LOSS = {"none", "encoder", "projection", "image_text_retrieval"}
 WITHOUT_LOSS |= {"backbone", "image_classification_with_teacher"}
+WITHOUT_LOSS |= {"optical_flow", "multimodal_autoencoding"}  # nor have they one in the reference
+WITHOUT_LOSS |= {"trajectory"}  # its loss is that of a task: see tests/tasks/test_offline_rl.py
 WITHOUT_LOSS |= {"contrastive"}  # see image_text
 WITHOUT_LOSS |= {"visual_question_answering"}  # its labels are inputs too: see test_image_text.py
 LENGTHS = (3, 7, 5, 4, 7, 6, 2, 5, 7, 3, 6, 4, 2, 7, 5, 6)  # of the rows of a batch
@@ -72,6 +74,11 @@ CONFIGS["openai-gpt"] = tj.OpenAIGPTConfig(
     vocab_size=WORDS, n_positions=16, n_embd=8, n_layer=1, n_head=2, resid_pdrop=0.0,
     embd_pdrop=0.0, attn_pdrop=0.0, summary_first_dropout=0.0,
 )  # fmt: skip
+CONFIGS["perceiver"] = tj.PerceiverConfig(
+    num_latents=3, d_latents=8, qk_channels=8, v_channels=8, num_self_attends_per_block=1,
+    num_self_attention_heads=2, num_cross_attention_heads=2, image_size=8,
+    attention_probs_dropout_prob=0.0,
+)  # fmt: skip
 SAMPLES = 40  # seven frames
 FAMILY = {
     "ctc": "wav2vec2",
@@ -79,6 +86,9 @@ FAMILY = {
     "xvector": "wav2vec2",
     "audio_classification": "audio-spectrogram-transformer",
     "image_classification": "vit",
+    "image_classification_fourier": "perceiver",
+    "image_classification_conv": "perceiver",
+    "image_autoencoding": "perceiver",
     "masked_image_modeling": "vit",
     "semantic_segmentation": "beit",
     "replaced_token": "electra",
@@ -121,7 +131,11 @@ def _supervised(head: str, rows: str | None = None, **options: Any) -> Case:
     return Case(tj.supervised, family, head, rows or head, tuple(options.items()))
 
 
-CASES = {f"supervised-{head}": _supervised(head) for head in heads()}
+ROWS = {  # of a head, where no other has them
+    "image_classification_fourier": "colour_classification",
+    "image_classification_conv": "colour_classification",
+}
+CASES = {f"supervised-{head}": _supervised(head, ROWS.get(head)) for head in heads()}
 CASES |= {
     "supervised-regression": _supervised("sequence_classification", "number", num_labels=1),
     "supervised-several-classes": _supervised("sequence_classification", "several", num_labels=3),
@@ -165,6 +179,11 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
     pixels = rng.normal(size=(1, 8, 8)).astype(np.float32)
     if kind == "image_classification":
         return {"pixel_values": pixels, "labels": once}
+    colours = np.concatenate([pixels, -pixels, pixels**2])
+    if kind == "colour_classification":
+        return {"pixel_values": colours, "labels": once}
+    if kind == "image_autoencoding":
+        return {"pixel_values": colours}
     if kind == "masked_image_modeling":
         return {"pixel_values": pixels, "bool_masked_pos": np.arange(4) <= number % 3}
     if kind == "semantic_segmentation":

@@ -10,6 +10,7 @@ import pytest
 import transformers_jax as tj
 from transformers_jax import CAUSAL, FULL, OWN, Near, Same, Where
 from transformers_jax.models.base import Plan
+from transformers_jax.spec import TOKENS
 
 PREFIX = CAUSAL | Where("prefix")
 IDS = np.random.default_rng(0).integers(3, 31, (2, 9))
@@ -162,7 +163,7 @@ def test_layers_with_masks_of_their_own_compute_what_layers_of_two_models_do(tmp
     # only the second layer, over the output of the first
     second = plain.with_mask(b).with_layers("list")
     context = second.stack._context(*(_nodes(TAGS), None, {}, None, frozenset()))
-    x = second.stack.blocks[1](first[1], context, None, None, None)[0]
+    x = second.stack.blocks[1]({TOKENS: first[1]}, context)[0][TOKENS]
     np.testing.assert_allclose(second.stack.norm(x), states[2], rtol=1e-5, atol=1e-5)
     other = plain.with_mask([b, a])(input_ids=IDS, tags=TAGS).logits
     assert np.abs(np.asarray(other) - logits(mixed, tags=TAGS)).max() > 1e-3  # the control

@@ -101,7 +101,7 @@ def write(name: str, folder: Path) -> None:
     elif name == "t5":
         config = tj.T5Config(
             vocab_size=size, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2,
-            relative_attention_num_buckets=8, dropout_rate=0.0,
+            relative_attention_num_buckets=8, dropout_rate=0.0, feed_forward_proj="gated-gelu",
             decoder_start_token_id=words.special_id("pad"), **special,
         )  # fmt: skip
     else:

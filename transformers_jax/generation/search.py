@@ -220,7 +220,7 @@ def advance(model: Any, text: Text, cache: Any) -> tuple[Scores, Any]:
     anew = model.reading.anew
     if anew is None or anew >= text.ids.shape[1]:
         return _read_at(model, text, text.end - 1, 1, cache)
-    begun = model.begin(text.ids.shape[0], cache.size, {})
+    begun = replace(model.begin(text.ids.shape[0], cache.size, {}), copies=cache.copies)
     return jax.lax.cond(
         text.length == anew + 1,
         lambda: _read_at(model, text, text.offset, anew + 1, begun),
