@@ -131,6 +131,14 @@ def test_phi_3_reads_a_text_anew_where_its_rotation_changes():
     for end in (7, 9, 10):  # each token is the best behind the whole text before it
         logits = np.asarray(model(input_ids=text[:, :end]).logits)
         np.testing.assert_array_equal(text[:, end], logits[:, -1].argmax(-1))
+    beams = model.generate(ids, max_new_tokens=6, eos_token_id=None, num_beams=2, length_penalty=0,
+                           return_dict_in_generate=True)  # fmt: skip
+    found = np.asarray(beams.sequences)
+    total = np.zeros(2)
+    for end in range(6, 12):
+        chance = jax.nn.log_softmax(model(input_ids=found[:, :end]).logits[:, -1])
+        total += np.asarray(chance)[[0, 1], found[:, end]]
+    np.testing.assert_allclose(beams.sequences_scores, total, rtol=1e-5)
     whole = np.asarray(model(input_ids=text).logits)  # all of it under the long rotation
     assert (whole[:, 5:8].argmax(-1) != text[:, 6:9]).any()  # the control
     why = "reads a text anew once it has more than 8 tokens; leave"

@@ -44,7 +44,8 @@ class MarkovCache:
         pick = lambda x: x[rows]
         return replace(self, ids=pick(self.ids), valid=pick(self.valid), source=pick(self.source))
 
-    reorder = gather
+    def reorder(self, rows, shared=0):
+        return self.gather(rows)
 
     def repeat(self, times):
         return self.gather(jnp.repeat(jnp.arange(self.ids.shape[0]), times))

@@ -73,9 +73,11 @@ def beam_search(model: Any, job: Job) -> Result:
         return _State(beams, cache, scores)
 
     def step(state: _State) -> _State:
-        return choose(state, *advance(model, state.beams.text, follow(state.beams, state.cache)))
+        cache = follow(state.beams, state.cache, shared)
+        return choose(state, *advance(model, state.beams.text, cache))
 
     first, cache = prefill(model, job, job.options.num_beams)
+    shared = shared_tokens(model, cache)
     beams = beginning(job)
     state = _State(beams, cache, score_buffer(model, job, beams.text, cache))
     state = state if first is None else choose(state, first, cache)
@@ -103,12 +105,18 @@ def beginning(job: Job) -> Running:
     )
 
 
-def follow(beams: Running, cache: Any) -> Any:
-    """The cache of the running beams, moved with them in every step, also where each continues
-    itself."""
+def shared_tokens(model: Any, cache: Any) -> Any:
+    """How many tokens the beams of a prompt have in common in the cache after it: none where a text
+    is read anew in other places."""
+    length = cache.length
+    return length if model.reading.anew is None else jax.tree.map(jnp.zeros_like, length)
+
+
+def follow(beams: Running, cache: Any, shared: Any) -> Any:
+    """The cache of the running beams, of which what is theirs alone is moved with them."""
     batch, count = beams.parent.shape
     rows = (jnp.arange(batch)[:, None] * count + beams.parent).reshape(-1)
-    return cache.reorder(rows)
+    return cache.reorder(rows, shared)
 
 
 def _best(finished: Hypotheses, job: Job) -> Hypotheses:

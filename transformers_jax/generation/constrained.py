@@ -17,7 +17,14 @@ import jax
 import jax.numpy as jnp
 
 from transformers_jax.arrays import Array, Bool, Float, Int
-from transformers_jax.generation.beam import Running, beginning, candidates, ending, follow
+from transformers_jax.generation.beam import (
+    Running,
+    beginning,
+    candidates,
+    ending,
+    follow,
+    shared_tokens,
+)
 from transformers_jax.generation.constraints import Forest
 from transformers_jax.generation.hypotheses import (
     NEVER,
@@ -83,9 +90,11 @@ def constrained_search(model: Any, job: Job) -> Result:
         return _State(beams, progress, left, cache, scores)
 
     def step(state: _State) -> _State:
-        return choose(state, *advance(model, state.beams.text, follow(state.beams, state.cache)))
+        cache = follow(state.beams, state.cache, shared)
+        return choose(state, *advance(model, state.beams.text, cache))
 
     first, cache = prefill(model, job, job.options.num_beams)
+    shared = shared_tokens(model, cache)
     beams = beginning(job)
     buffer = score_buffer(model, job, beams.text, cache)
     state = _State(beams, _after_prompt(job), beams.finished, cache, buffer)

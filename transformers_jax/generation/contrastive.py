@@ -55,6 +55,7 @@ def contrastive_search(model: Any, job: Job, penalty: float, count: int) -> Resu
         like = jnp.where(text.written[:, None], like, -jnp.inf).max(axis=-1)
         chosen = jnp.argmax((1.0 - penalty) * chance - penalty * like, axis=-1)
         of = lambda x: x[jnp.arange(batch), chosen]
+        rows_of = lambda number: jnp.repeat(jnp.arange(batch) * count + number, count)
 
         token = of(ids)
         ended = state.ended | jnp.isnan(of(chance))  # of ids out of range: what follows is no text
@@ -70,7 +71,8 @@ def contrastive_search(model: Any, job: Job, penalty: float, count: int) -> Resu
             ended=ended | job.stops(text),
             logits=of(logits.reshape(batch, count, -1)),
             past=past,
-            cache=cache.reorder(jnp.repeat(jnp.arange(batch) * count + chosen, count)),
+            # before this step the candidates of a prompt were one text
+            cache=cache.reorder(rows_of(chosen), state.cache.length),
             scores=made,
             log_probs=likely,
             written=state.written + ~ended,

@@ -40,9 +40,15 @@ class Guided:
     start: Int[Array, " R"]
     offset: Int[Array, ""]
 
-    def reorder(self, rows: Int[Array, " R"]) -> Guided:
+    @property
+    def length(self) -> tuple[Any, Any]:
+        """The tokens that have been written of each."""
+        return self.own.length, self.other.length
+
+    def reorder(self, rows: Int[Array, " R"], shared: tuple[Any, Any] = (0, 0)) -> Guided:
         """The caches of these rows; beams of one prompt begin in the same column."""
-        return replace(self, own=self.own.reorder(rows), other=self.other.reorder(rows))
+        own, other = self.own.reorder(rows, shared[0]), self.other.reorder(rows, shared[1])
+        return replace(self, own=own, other=other)
 
 
 class Negative:

@@ -140,8 +140,9 @@ class DecoderCache:
         """Every row `times` times, side by side."""
         return self._map(lambda leaf: jnp.repeat(leaf, times, axis=0))
 
-    def reorder(self, rows: Int[Array, " B"]) -> DecoderCache:
-        """`gather` for rows that move only among the beams of one source, which stays."""
+    def reorder(self, rows: Int[Array, " B"], shared: int | Int[Array, ""] = 0) -> DecoderCache:
+        """`gather` for rows that move only among the beams of one source, which stays; of the
+        tokens that they share nothing is kept."""
         return replace(self, state=jnp.take(self.state, rows, axis=0))
 
     def _map(self, change) -> DecoderCache:

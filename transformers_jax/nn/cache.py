@@ -21,7 +21,7 @@ import numpy as np
 from transformers_jax.arrays import Array, Bool, Float, Int, is_symbolic
 from transformers_jax.graph import Mask, Near, Nodes, concatenate
 from transformers_jax.graph.mask import All, Any
-from transformers_jax.nn.key_values import KeyValues, places, write
+from transformers_jax.nn.key_values import TILE, KeyValues, moved, places, write
 from transformers_jax.nn.layers import layer_of
 from transformers_jax.spec import Block, StackSpec
 
@@ -175,10 +175,33 @@ class Cache:
         several = self._rows(lambda leaf, axis: jnp.repeat(leaf, times, axis=axis))
         return replace(several, copies=self.copies * times)
 
-    def reorder(self, rows: Int[Array, " B"]) -> Cache:
-        """`gather` for rows that move only among the beams of one prompt: what the decoder attends
-        to (keys of cross-attention, the source's nodes) is the same for all of them and stays."""
-        return self._rows(lambda leaf, axis: jnp.take(leaf, rows, axis=axis))
+    def reorder(self, rows: Int[Array, " B"], shared: int | Int[Array, ""] = 0) -> Cache:
+        """`gather` for rows that move only among those of one prompt, such as its beams. What is
+        the same for all of them stays: what the decoder attends to, the nodes, and the keys of the
+        first `shared` tokens. Where each row keeps its place, nothing is moved."""
+        if self.per_row or is_symbolic(self.size):
+            return self._rows(lambda leaf, axis: jnp.take(leaf, rows, axis=axis))
+        moves = (rows != jnp.arange(rows.shape[0])).any()
+        axis = 1 if self.stacked else 0
+        entries = [entry for layer in self.layers for entry in layer.values()]
+        rings, full = ([e for e in entries if e.kind == kind] for kind in ("ring", "full"))
+
+        def move_rings(_: Array, rings: list[KeyValues]) -> list[KeyValues]:
+            return jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=axis), rings)
+
+        def move_tile(number: Array, full: list[KeyValues]) -> list[KeyValues]:
+            first = shared + number * TILE
+            return jax.tree.map(lambda leaf: moved(leaf, rows, axis, first), full)
+
+        tiles = -(-jnp.maximum(self.length - shared, 0) // TILE)
+        rings = jax.lax.fori_loop(0, moves.astype(jnp.int32), move_rings, rings)
+        full = jax.lax.fori_loop(0, jnp.where(moves, tiles, 0), move_tile, full)
+        made = {"ring": iter(rings), "full": iter(full)}
+        layers = tuple(
+            {name: next(made[e.kind]) if e.kind in made else e for name, e in layer.items()}
+            for layer in self.layers
+        )
+        return replace(self, layers=layers)
 
     def _rows(self, change: Change, of_source: Change = lambda leaf, axis: leaf) -> Cache:
         """The cache with each array changed along its axis of rows: those of the text by one

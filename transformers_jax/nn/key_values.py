@@ -17,6 +17,9 @@ from transformers_jax.arrays import Array, Float, Int
 from transformers_jax.graph import Nodes
 from transformers_jax.nn.quantised import dequantise, quantise
 
+TILE = 16
+"""Tokens whose keys are moved at a time where rows of a cache change places."""
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -92,6 +95,18 @@ def places(q: Nodes) -> Int[Array, "B T"]:
     """The places in their rows at which tokens are written; -1 for padding, which is not."""
     index = jnp.asarray(q.tag("index"))
     return index if q.valid is None else jnp.where(q.valid, index, -1)
+
+
+def moved(leaf: Array, rows: Int[Array, " B"], axis: int, first: Int[Array, ""]) -> Array:
+    """An array [... S K] whose rows are an axis, with those of a tile of tokens in another order:
+    of `TILE` from the `first` on, or of those that are left."""
+    size, tokens = leaf.shape[-2], leaf.ndim - 2
+    width = min(TILE, size)
+    begin = jnp.minimum(first, size - width)
+    old = jax.lax.dynamic_slice_in_dim(leaf, begin, width, axis=tokens)
+    behind = begin + jnp.arange(width)[:, None] >= first  # those before it were moved already
+    new = jnp.where(behind, jnp.take(old, rows, axis=axis), old)
+    return jax.lax.dynamic_update_slice_in_dim(leaf, new, begin, axis=tokens)
 
 
 def write(

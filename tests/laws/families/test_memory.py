@@ -78,3 +78,25 @@ def test_rows_of_a_cache_can_be_reordered_and_repeated(family, tiny, ids):
     np.testing.assert_allclose(reordered, after[::-1], **CLOSE)
     twice = model(input_ids=jnp.repeat(ids[:, 5:6], 2, axis=0), cache=cache.repeat(2)).logits
     np.testing.assert_allclose(twice, jnp.repeat(after, 2, axis=0), **CLOSE)
+
+
+@pytest.mark.parametrize("family", [*quick(DECODERS), "windowed", "int8"])
+def test_rows_of_one_prompt_move_with_what_they_do_not_share(family, tiny, ids):
+    """As if all of a row moved: 20 tokens of each row, behind 5 that both have."""
+    options = {"mask": CAUSAL & Near(left=3)} if family == "windowed" else {}
+    model = tiny("llama" if family in ("windowed", "int8") else family, **options)
+    made = dict(dtype=jnp.int8) if family == "int8" else {}
+    cache = tj.init_cache(model, 1, 28, **made)
+    cache = model(input_ids=ids[:1, :5], cache=cache).cache.repeat(2)
+    own = np.random.default_rng(1).integers(0, 29, (2, 20))
+    cache = model(input_ids=own, cache=cache).cache
+    turned = np.array([1, 0])
+    whole = cache.gather(turned).layers
+    same = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)
+    for shared in (5, 0, jnp.int32(5)):
+        same(cache.reorder(turned, shared).layers, whole)
+    same(jax.jit(lambda cache: cache.reorder(turned, 5))(cache).layers, whole)
+    same(cache.reorder(np.arange(2)).layers, cache.layers)
+    same(cache.reorder(np.array([0, 0]), 5).layers, cache.gather(np.array([0, 0])).layers)
+    if family != "windowed":  # the control: of a ring all is moved
+        same(cache.reorder(turned, 25).layers, cache.layers)
