@@ -17,35 +17,8 @@ import jax
 import numpy as np
 
 import transformers_jax as tj
+from benchmarks.cases.serving import LENGTH, SIZES, WORDS, in_slots, requests
 from transformers_jax.generation.slots import Slots
-
-WORDS, LENGTH = 8192, 512
-
-
-def requests(count: int) -> list[tuple[list[int], int]]:
-    """(prompt, new tokens) of each text."""
-    rng = np.random.default_rng(0)
-    between = lambda low, high: int(np.exp(rng.uniform(np.log(low), np.log(high))))
-    return [
-        (rng.integers(3, WORDS, between(8, 128)).tolist(), between(4, 128)) for _ in range(count)
-    ]
-
-
-def in_slots(model: Any, texts: list[tuple[list[int], int]], count: int) -> int:
-    """Writes the texts in slots; the number of steps."""
-    slots, waiting, left, steps = Slots(model, count, LENGTH), list(texts), {}, 0
-    while waiting or left:
-        while waiting and slots.available:
-            prompt, new = waiting.pop(0)
-            left[slots.admit(prompt)[0]] = new
-        slots.read()
-        steps += 1
-        for slot in slots.step():
-            left[slot] -= 1
-            if not left[slot]:
-                del left[slot]
-                slots.free(slot)
-    return steps
 
 
 def in_batches(model: Any, texts: list[tuple[list[int], int]], count: int) -> None:
@@ -82,10 +55,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    config = tj.GPT2Config(
-        vocab_size=WORDS, n_positions=LENGTH, n_embd=384, n_layer=6, n_head=6, bos_token_id=None,
-        eos_token_id=None, pad_token_id=0, initializer_range=0.1,
-    )  # fmt: skip
+    config = tj.GPT2Config(**SIZES)
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0)).decoding()
     texts = requests(options.requests)
     new = sum(count for _, count in texts)

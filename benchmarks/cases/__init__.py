@@ -16,7 +16,7 @@ from typing import Any
 
 TIMED = (
     *("training", "shapes", "finetuning", "forward", "decoding", "window", "long"),
-    *("vision", "speech", "processors", "graphs"),
+    *("serving", "vision", "speech", "processors", "graphs"),
 )
 
 

@@ -19,7 +19,13 @@ HOW: dict[str, dict[str, Any]] = {
     "beam 4": dict(num_beams=4),
     "sampling": dict(do_sample=True, temperature=0.8, top_k=50, top_p=0.95),
     "look-up": dict(prompt_lookup_num_tokens=5),
+    "draft": dict(
+        num_assistant_tokens=5,
+        num_assistant_tokens_schedule="constant",
+        assistant_confidence_threshold=0.0,
+    ),
 }
+DRAFTS = 2  # layers of the model that drafts
 LLAMA = dict(  # as many parameters as Llama 3.2 1B, with a smaller vocabulary
     vocab_size=32000, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16,
     num_attention_heads=32, num_key_value_heads=8, max_position_embeddings=2048,
@@ -39,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     **{f"gpt2 beam 4 batch {n}": case("gpt2", "beam 4", n) for n in (1, 8)},
     **{f"gpt2 sampling batch {n}": case("gpt2", "sampling", n) for n in (1, 8, 32)},
     "gpt2 look-up batch 1": case("gpt2", "look-up", 1),
+    "gpt2 draft batch 1": case("gpt2", "draft", 1),
     **{f"t5-small decode batch {n}": case("t5-small", "greedy", n) for n in (1, 8, 32)},
     **{f"t5-small beam 4 batch {n}": case("t5-small", "beam 4", n) for n in (1, 8)},
     **{
@@ -56,8 +63,9 @@ def config(setting: dict[str, Any]) -> Any:
     if setting["model"] == "llama":
         return tj.LlamaConfig(**LLAMA), "causal_lm"
     if setting["model"] == "t5-small":
-        ends = dict(eos_token_id=None, decoder_start_token_id=0)
-        return tj.T5Config(vocab_size=32128, initializer_factor=1.0, **ends), "seq2seq_lm"
+        # an output table of its own, or every word would be followed by itself
+        own = dict(eos_token_id=None, decoder_start_token_id=0, tie_word_embeddings=False)
+        return tj.T5Config(vocab_size=32128, initializer_factor=3.0, **own), "seq2seq_lm"
     return tj.GPT2Config(bos_token_id=None, eos_token_id=None, initializer_range=0.1), "causal_lm"
 
 
@@ -78,7 +86,26 @@ def prepare(setting: dict[str, Any], folder: str) -> None:
 
     made, head = config(setting)
     model = tj.from_config(made, head=head, key=jax.random.key(0), dtype=setting["dtype"])
+    if setting["how"] == "draft":
+        drafts = tj.from_config(made.replace(n_layer=DRAFTS), head=head, key=jax.random.key(0))
+        model = agreeing(model, drafts)
+        drafts.save_pretrained(f"{folder}/drafts")
     model.save_pretrained(folder)
+
+
+def agreeing(model: Any, drafts: Any) -> Any:
+    """The model with the weights of the one that drafts, whose further layers add nothing: every
+    draft is right, so that this is what drafts can save at best."""
+    import transformers_jax as tj
+    from transformers_jax.nn.param import flatten, params, unflatten
+
+    values, few = flatten(params(model)), flatten(params(drafts))
+    for path, value in values.items():
+        if value.shape == few[path].shape:
+            values[path] = few[path]
+        else:  # of all layers
+            values[path] = (0 * value).at[:DRAFTS].set(few[path])
+    return tj.bind(model, unflatten(values))
 
 
 def ours(setting: dict[str, Any], folder: str) -> Side:
@@ -94,6 +121,8 @@ def ours(setting: dict[str, Any], folder: str) -> Side:
     options = dict(HOW[setting["how"]], max_new_tokens=setting["new"], pad_token_id=0)
     if options.get("do_sample"):
         options["key"] = jax.random.key(0)
+    if setting["how"] == "draft":
+        options["assistant_model"] = tj.from_pretrained(f"{folder}/drafts")
     run = lambda: np.asarray(tj.generate(model, input_ids=ids, **options))
     return Side(run, setting["batch"] * setting["new"], some(run(), ids, setting))
 
@@ -118,6 +147,12 @@ def torch_side(setting: dict[str, Any], folder: str, compiled: bool) -> Side:
     options: dict[str, Any] = dict(do_sample=False, use_cache=True, pad_token_id=0)
     options |= dict(max_new_tokens=setting["new"], min_new_tokens=setting["new"])
     options |= HOW[setting["how"]]
+    if setting["how"] == "draft":
+        drafts = of.from_pretrained(f"{folder}/drafts", attn_implementation="sdpa").eval()
+        # the assistant's own config says how many, and when it stops
+        for name in HOW["draft"]:
+            setattr(drafts.generation_config, name, options.pop(name))
+        options["assistant_model"] = drafts
     if compiled:
         model.forward = torch.compile(model.forward)
         options["cache_implementation"] = "static"
