@@ -127,3 +127,10 @@ def to_dtype(name: Any) -> np.dtype:
             "jax.config.update('jax_enable_x64', True) before anything else"
         )
     return dtype
+
+
+def top_k(x: Array, count: int) -> tuple[Array, Array]:
+    """`jax.lax.top_k`, of which a part may be read: for a slice of its result XLA sorts whole rows
+    on a CPU, a hundred times as long for 50 of 50,000 numbers."""
+    best, index = jax.lax.optimization_barrier(jax.lax.top_k(x, count))
+    return best, index

@@ -6,6 +6,7 @@ Command:   python -m train.finetune configs/vision/digits_autoencoding.py
 Data:      generated:digits, the digits of scikit-learn (extra `eval`): 1,797 of 13 people; no label
            is read.
 Hardware:  two CPU cores, shared with other processes.
+Time:      not measured.
 Result:    not run to its end here.
 """
 

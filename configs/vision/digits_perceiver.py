@@ -6,9 +6,9 @@ Command:   python -m train.finetune configs/vision/digits_perceiver.py
            python -m train.evaluate --model runs/digits_perceiver --data 'generated:digits[test]'
 Data:      generated:digits, the digits of scikit-learn (extra `eval`): 1,797 of 13 people.
 Hardware:  two CPU cores, shared with other processes.
-Result:    not run to its end here. A run was stopped after 464 of 899 steps (329 s on a busy
-           machine), when 100% of the digits of its last fifty steps were named, of those that are
-           trained on.
+Time:      329 s for 464 of 899 steps, on a busy machine.
+Result:    not run to its end here. A run was stopped after these 464 steps, when 100% of the digits
+           of its last fifty steps were named, of those that are trained on.
 """
 
 from transformers_jax.data.config import Table

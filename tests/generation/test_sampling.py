@@ -1,11 +1,15 @@
 """Sampling follows the distribution after the options, and depends only on the key."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import transformers_jax as tj
 from tests.generation.markov import Markov, MarkovConfig
 from transformers_jax.generation import generate
+from transformers_jax.generation.processors.record import BANNED
+from transformers_jax.generation.text import whole_rows
 
 V, DRAWS = 7, 20000
 # A frequency of 20000 draws has a standard deviation of at most sqrt(0.25 / 20000) = 0.0035;
@@ -133,3 +137,42 @@ def test_beams_are_drawn_without_replacement():
     )  # hypotheses are sorted by score: the order of the draw is lost
     observed = (pairs + pairs.T) / pairs.sum()
     assert np.abs(observed - probabilities).max() < 4.5 * np.sqrt(0.25 / pairs.sum())
+
+
+def by_sorting(scores, mass, distance=None):
+    """What is kept of scores [V] where all of them are sorted."""
+    chance = np.exp(scores.astype(np.float64) - scores.max())
+    chance /= chance.sum()
+    if distance is None:  # of equal scores the last one first
+        order = np.argsort(scores, kind="stable")[::-1]
+    else:
+        order = np.argsort(distance, kind="stable")
+    before = np.cumsum(chance[order]) - chance[order]
+    kept = np.zeros(len(scores), bool)
+    kept[order] = before < mass
+    return kept if distance is None else distance <= distance[kept].max()
+
+
+@pytest.mark.parametrize("vocabulary", [50, 5000])
+@pytest.mark.parametrize("scale", [0.1, 2, 6])
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_nucleus_is_that_of_sorted_scores(vocabulary, scale, rounded):
+    """Whether the best tokens that are looked at first hold it or not, and with equal scores."""
+    drawn = np.random.default_rng(0).normal(size=(3, vocabulary)) * scale
+    scores = jnp.asarray(np.round(drawn, 1) if rounded else drawn, jnp.float32)
+    scores = scores.at[1, : vocabulary // 2].set(-jnp.inf)
+    text = whole_rows(np.ones((3, 2), int))
+    for mass in (0.05, 0.5, 0.9, 0.999):
+        found = tj.TopPLogitsWarper(mass).process(text, scores) > BANNED
+        expected = [by_sorting(np.asarray(row), mass) for row in scores]
+        np.testing.assert_array_equal(found, expected)
+    dropped = tj.TopPLogitsWarper(0.5).process(text, scores.at[2, 0].set(jnp.nan))[2]
+    assert not (dropped <= BANNED).any()  # what follows from ids out of range is said elsewhere
+    typical = tj.TypicalLogitsWarper(0.4).process(text, scores) > BANNED
+    chances = jax.nn.log_softmax(scores, axis=-1)
+    entropy = -jnp.where(chances > -jnp.inf, jnp.exp(chances) * chances, 0).sum(-1, keepdims=True)
+    expected = [
+        by_sorting(np.asarray(row), 0.4, np.asarray(distance))
+        for row, distance in zip(scores, jnp.abs(-chances - entropy))
+    ]
+    np.testing.assert_array_equal(typical, expected)

@@ -119,12 +119,17 @@ def numbers_of(*draws):
     return {n: jnp.array([float(getattr(d, n)) for d in draws]) for n in steps.NUMBERS}
 
 
-def test_cut_offs_are_those_of_the_processors():
+@pytest.mark.parametrize("width", [1, 20, 2000 / V])
+@pytest.mark.parametrize("peak", [2, 8])
+def test_cut_offs_are_those_of_the_processors(width, peak):
+    """Also of vocabularies of which the best tokens are looked at first, whether these are enough
+    or not."""
+    vocabulary = int(width * V)
     draws = [
         Draw(top_k=5), Draw(top_p=0.7), Draw(min_p=0.2), Draw(),
         Draw(top_k=9, top_p=0.8, min_p=0.05),
     ]  # fmt: skip
-    scores = jnp.array(2 * RNG.normal(size=(len(draws), V)), jnp.float32)
+    scores = jnp.array(peak * RNG.normal(size=(len(draws), vocabulary)), jnp.float32)
     cut = steps.cut(scores, numbers_of(*draws))
     text = whole_rows(np.ones((1, 2), int))
     for row, draw in enumerate(draws):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int, top_k
 from transformers_jax.generation import sampling
 from transformers_jax.generation.hypotheses import (
     NEVER,
@@ -188,7 +188,7 @@ def _step(state: Running, chance: Float[Array, "R V"], job: Job) -> Running:
     ends = ending(ids, state.text, job)
     stops = ends | (length >= job.limit)
 
-    running, best = jax.lax.top_k(jnp.where(stops, score + NEVER, score), beams)
+    running, best = top_k(jnp.where(stops, score + NEVER, score), beams)
     text = state.text._replace(
         ids=pick(ids, best).reshape(batch * beams, -1), end=state.text.end + 1
     )
@@ -236,4 +236,4 @@ def candidates(
     count = min(count, total.shape[1])
     if job.options.do_sample:
         return sampling.draw_without_replacement(job.step_key(step), total, count)
-    return jax.lax.top_k(total, count)
+    return top_k(total, count)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int, top_k
 from transformers_jax.generation.beam import (
     Running,
     beginning,
@@ -203,7 +203,7 @@ def _step(
     if job.options.early_stopping is True:
         still_open &= ~finished.real.all(axis=1)
 
-    running, best = jax.lax.top_k(jnp.where(ends, score + NEVER, score), count)
+    running, best = top_k(jnp.where(ends, score + NEVER, score), count)
     bank, need = (x.reshape(score.shape) for x in _measured(forest, after))
     fields = (pick(x, best) for x in (parent, token, score, bank, need))
     plain = _Pool(*fields, real=running > NEVER / 2)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int, top_k
 from transformers_jax.generation.job import Job, Result
 from transformers_jax.generation.search import (
     columns_of,
@@ -47,7 +47,7 @@ def contrastive_search(model: Any, job: Job, penalty: float, count: int) -> Resu
     def step(state: _State) -> _State:
         text, batch = state.text, len(state.ended)
         scores = processed(job, text, state.logits)
-        chance, ids = jax.lax.top_k(jax.nn.softmax(scores, axis=-1), count)
+        chance, ids = top_k(jax.nn.softmax(scores, axis=-1), count)
         ids = ids.astype(text.ids.dtype)
         logits, states, cache = _advance(model, _candidates(text, ids), state.cache)
         states = _direction(states).reshape(batch, count, -1)

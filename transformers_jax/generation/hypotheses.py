@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int, top_k
 from transformers_jax.generation.job import Job
 
 NEVER = -1e20
@@ -44,7 +44,7 @@ def joined(one: Hypotheses, other: Hypotheses) -> Hypotheses:
 
 def top(hypotheses: Hypotheses, count: int) -> Hypotheses:
     """The best `count` of each row, best first."""
-    best = jax.lax.top_k(hypotheses.score, count)[1]
+    best = top_k(hypotheses.score, count)[1]
     return jax.tree.map(lambda x: pick(x, best), hypotheses)
 
 

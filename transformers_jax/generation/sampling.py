@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Float, Int, Key
+from transformers_jax.arrays import Array, Float, Int, Key, top_k
 
 
 def draw(key: Key, scores: Float[Array, "R V"]) -> Int[Array, " R"]:
@@ -21,5 +21,5 @@ def draw_without_replacement(
     The largest of scores plus Gumbel noise are such a draw (Kool et al. 2019, section 2).
     """
     noise = jax.random.gumbel(key, scores.shape, scores.dtype)
-    index = jax.lax.top_k(scores + noise, count)[1]
+    index = top_k(scores + noise, count)[1]
     return jnp.take_along_axis(scores, index, axis=-1), index

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, Params
+from transformers_jax.arrays import MASKED, Array, Bool, Float, Int, Params, top_k
 from transformers_jax.generation import rows
+from transformers_jax.generation.processors.cutoffs import HEAD
 from transformers_jax.graph import TEXT_POSITION
 from transformers_jax.models.reading import Columns
 from transformers_jax.nn.param import merge
@@ -144,7 +145,7 @@ def step(
     token = draw(scores, state)
     likely = jax.nn.log_softmax(logits, axis=-1)
     log_prob = jnp.take_along_axis(likely, token[:, None], axis=1)[:, 0]
-    best = jax.lax.top_k(likely, min(MOST_TOP, likely.shape[1])) if top else (likely[:, :0],) * 2
+    best = top_k(likely, min(MOST_TOP, likely.shape[1])) if top else (likely[:, :0],) * 2
     kept = jnp.where(active, state.end, state.ids.shape[1])  # behind the last column: dropped
     ids = rows.put(state.ids, kept, token[:, None])
     state = state._replace(cache=cache, ids=ids, end=state.end + active)
@@ -200,17 +201,28 @@ def draw(scores: Float[Array, "N V"], state: SlotState) -> Int[Array, " N"]:
 
 def cut(scores: Float[Array, "N V"], numbers: dict[str, Array]) -> Float[Array, "N V"]:
     """The scores without those that top_k, top_p and min_p leave out, in this order."""
-    ordered = jnp.sort(scores, axis=-1, descending=True)
-    vocabulary = scores.shape[1]
-    rank = jnp.arange(vocabulary)
-    count = numbers["top_k"][:, None]
-    ordered = jnp.where((count > 0) & (rank >= count), MASKED, ordered)
-    chance = jax.nn.softmax(ordered, axis=-1)
-    kept = jnp.cumsum(chance, axis=-1) - chance < numbers["top_p"][:, None]
-    kept &= chance >= numbers["min_p"][:, None] * chance[:, :1]
-    kept &= ordered > MASKED
-    least = jnp.min(jnp.where(kept, ordered, jnp.inf), axis=-1, keepdims=True)
-    return jnp.where(scores >= least, scores, MASKED)
+    count, top_p, min_p = (numbers[name][:, None] for name in ("top_k", "top_p", "min_p"))
+    whole = jax.nn.logsumexp(scores, axis=-1, keepdims=True)
+    cuts = (count > 0) | (top_p < 1) | (min_p > 0)
+
+    def least(best: Float[Array, "N C"]) -> tuple[Float[Array, "N 1"], Bool[Array, ""]]:
+        """The least score of each row that is kept, from the best ones, and whether no other can
+        be it."""
+        ordered = jnp.where((count > 0) & (jnp.arange(best.shape[1]) >= count), MASKED, best)
+        few = jax.nn.logsumexp(ordered, axis=-1, keepdims=True)
+        chance = jnp.exp(ordered - jnp.where(count > 0, few, whole))
+        kept = jnp.cumsum(chance, axis=-1) - chance < top_p
+        kept &= chance >= min_p * chance[:, :1]
+        kept &= ordered > MASKED
+        known = ~cuts | (~kept[:, -1:] & (count <= best.shape[1]))
+        last = jnp.min(jnp.where(kept, ordered, jnp.inf), axis=-1, keepdims=True)
+        return jnp.where(cuts, last, -jnp.inf), known.all()
+
+    last, known = least(top_k(scores, min(HEAD, scores.shape[1]))[0])
+    if scores.shape[1] > HEAD:
+        in_order = lambda: least(jnp.sort(scores, axis=-1, descending=True))[0]
+        last = jax.lax.cond(known, lambda: last, in_order)
+    return jnp.where(scores >= last, scores, MASKED)
 
 
 def _bits(words: Int[Array, "N words"], count: int) -> Bool[Array, "N V"]:

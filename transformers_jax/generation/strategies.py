@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 
+from transformers_jax.arrays import top_k
 from transformers_jax.generation.beam import beam_search
 from transformers_jax.generation.constrained import constrained_search
 from transformers_jax.generation.constraints import forced
@@ -96,7 +96,7 @@ class BestOf:
         total = jnp.where(step < state.written, found.log_probs, 0.0).sum(axis=0)
         length = jnp.maximum(state.written, 1).astype(jnp.float32)
         score = (total / length**job.length_penalty).reshape(batch, self.n)
-        score, best = jax.lax.top_k(score, options.num_return_sequences)
+        score, best = top_k(score, options.num_return_sequences)
         rows = (jnp.arange(batch)[:, None] * self.n + best).reshape(-1)
         likely = found.log_probs[:, rows] if job.with_log_probs else None
         scores = None if found.scores is None else found.scores[:, rows]

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Bool, Float
+from transformers_jax.arrays import Array, Bool, Float, top_k
 from transformers_jax.generation.processors.record import (
     BANNED,
     Processor,
@@ -96,13 +96,10 @@ class TopPLogitsWarper(Cutoff):
         self.check("top_p", lambda value: 0 <= value <= 1, "in [0, 1]")
 
     def process(self, text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
-        vocab = scores.shape[1]
-        order = jnp.argsort(scores, axis=-1)  # ascending: what is dropped comes first
-        ascending = jnp.take_along_axis(scores, order, axis=-1)
-        below = jnp.cumsum(jax.nn.softmax(ascending, axis=-1), axis=-1)
-        dropped = below <= 1 - self.top_p
-        dropped &= jnp.arange(vocab) < vocab - self.min_tokens_to_keep
-        return self.drop(unsorted(dropped, order), scores)
+        # of equal scores the last counts as the best, as where they are sorted in ascending order
+        chance = jax.nn.softmax(scores, axis=-1)[:, ::-1]
+        kept = first_with_mass(scores[:, ::-1], chance, self.top_p, self.min_tokens_to_keep)
+        return self.drop(~kept[:, ::-1], scores)
 
 
 @record
@@ -124,7 +121,7 @@ class MinPLogitsWarper(Cutoff):
     def process(self, text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
         chance = jax.nn.softmax(scores, axis=-1)
         dropped = chance < self.min_p * chance.max(axis=-1, keepdims=True)
-        best = jax.lax.top_k(chance, min(self.min_tokens_to_keep, scores.shape[1]))[1]
+        best = top_k(chance, min(self.min_tokens_to_keep, scores.shape[1]))[1]
         dropped = dropped.at[jnp.arange(len(scores))[:, None], best].set(False)
         return self.drop(dropped, scores)
 
@@ -150,12 +147,34 @@ class EpsilonLogitsWarper(Cutoff):
         return self.drop(unlikely & self.below_best(scores), scores)
 
 
-def unsorted(values: Array, order: Array) -> Array:
-    """Values of sorted tokens at the places of the tokens."""
-    rows = jnp.arange(values.shape[0])[:, None]
-    return jnp.zeros_like(values).at[rows, order].set(values)
+HEAD = 256
+"""Tokens that are looked at first: sorting a vocabulary takes a CPU longer than many a model."""
+
+
+def first_with_mass(
+    worth: Float[Array, "R V"], chance: Float[Array, "R V"], mass: Any, least: int
+) -> Bool[Array, "R V"]:
+    """The tokens of the greatest worth until their probabilities sum to `mass`, at least so many;
+    of those of equal worth the first come first. All where a probability is NaN."""
+    rows, vocab = jnp.arange(len(worth))[:, None], worth.shape[1]
+
+    def among(count: int) -> tuple[Bool[Array, "R V"], Bool[Array, ""]]:
+        """The tokens, of the best `count`, and whether there can be no others."""
+        if count < vocab:
+            order = top_k(worth, count)[1]
+        else:
+            order = jnp.argsort(-worth, axis=-1)
+        each = jnp.take_along_axis(chance, order, axis=-1)
+        before = jnp.cumsum(each, axis=-1) - each
+        kept = ~(before >= mass) | (jnp.arange(count) < least)
+        return jnp.zeros(worth.shape, bool).at[rows, order].set(kept), ~kept[:, -1].any()
+
+    if vocab <= 4 * HEAD:
+        return among(vocab)[0]
+    few, whole = among(HEAD)
+    return jax.lax.cond(whole, lambda: few, lambda: among(vocab)[0])
 
 
 def _worst(scores: Float[Array, "R V"], count: int) -> Float[Array, "R 1"]:
     """The least of the `count` best scores."""
-    return jax.lax.top_k(scores, min(count, scores.shape[1]))[0][:, -1:]
+    return top_k(scores, min(count, scores.shape[1]))[0][:, -1:]

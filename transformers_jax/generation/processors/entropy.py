@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from transformers_jax.arrays import Array, Float
-from transformers_jax.generation.processors.cutoffs import Cutoff, unsorted
+from transformers_jax.arrays import Array, Float, top_k
+from transformers_jax.generation.processors.cutoffs import Cutoff, first_with_mass
 from transformers_jax.generation.processors.record import BANNED, Processor, number, record, static
 from transformers_jax.generation.text import Text
 
@@ -30,7 +30,7 @@ class TopHLogitsWarper(Processor):
 
     def process(self, text: Text, scores: Float[Array, "R V"]) -> Float[Array, "R V"]:
         count = min(TOP_H_CANDIDATES, scores.shape[1])
-        best, index = jax.lax.top_k(scores, count)
+        best, index = top_k(scores, count)
         chance = jax.nn.softmax(best, axis=-1)
         added = jnp.cumsum(_surprise(chance, jnp.log(chance)), axis=-1)
         most = _entropy(best) * self.top_h
@@ -58,14 +58,13 @@ class TypicalLogitsWarper(Cutoff):
         log_chance = jax.nn.log_softmax(scores, axis=-1)
         entropy = _surprise(jnp.exp(log_chance), log_chance).sum(-1, keepdims=True)
         distance = jnp.abs(-log_chance - entropy)
-        order = jnp.argsort(distance, axis=-1)
-        distance = jnp.take_along_axis(distance, order, axis=-1)
-        chance = jax.nn.softmax(jnp.take_along_axis(scores, order, axis=-1), axis=-1)
-        last = (jnp.cumsum(chance, axis=-1) < self.mass).sum(axis=-1, keepdims=True)
-        last = jnp.minimum(last, scores.shape[1] - 1)
-        dropped = distance > jnp.take_along_axis(distance, last, axis=-1)
-        dropped &= jnp.arange(scores.shape[1]) >= self.min_tokens_to_keep
-        return self.drop(unsorted(dropped, order), scores)
+        chance = jnp.exp(log_chance)
+        kept = first_with_mass(-distance, chance, self.mass, 1)
+        furthest = jnp.where(kept, distance, -jnp.inf).max(axis=-1, keepdims=True)
+        kept |= distance <= furthest  # those that are as near as the last
+        if self.min_tokens_to_keep > 1:
+            kept |= first_with_mass(-distance, chance, self.mass, self.min_tokens_to_keep)
+        return self.drop(~kept, scores)
 
 
 @record

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from transformers_jax.arrays import Array, Bool, Float, Int
+from transformers_jax.arrays import Array, Bool, Float, Int, top_k
 from transformers_jax.generation.processors.record import Processor, number, record, static
 from transformers_jax.generation.text import Text
 from transformers_jax.generation.watermarks import MOST_CANDIDATES, WatermarkingConfig, greens
@@ -56,7 +56,7 @@ class WatermarkLogitsProcessor(Processor):
             return scores
         context, enough = text.last(self.context_width)
         count = min(MOST_CANDIDATES, self.vocab_size) if self.seeding_scheme == "selfhash" else 0
-        best = jax.lax.top_k(scores, count)[1] if count else jnp.zeros((len(scores), 0), int)
+        best = top_k(scores, count)[1] if count else jnp.zeros((len(scores), 0), int)
         shape = jax.ShapeDtypeStruct(scores.shape, bool)
         host = lambda *arrays: self._green(scores.shape, *map(np.asarray, arrays))
         green = jax.pure_callback(host, shape, context, enough, best, vmap_method="sequential")
