@@ -290,3 +290,29 @@ def test_a_decoder_prompt_gets_the_start_token_in_front():
     for given in (free[:, :3], free[:, 1:3]):
         ids = generate(model, input_ids=source, decoder_input_ids=given, max_new_tokens=3)
         np.testing.assert_array_equal(ids, free)
+
+
+def small_decoder():
+    config = tj.GPT2Config(vocab_size=31, n_positions=16, n_embd=8, n_layer=1, n_head=2,
+                           bos_token_id=None, eos_token_id=None)  # fmt: skip
+    return tj.from_config(config, head="causal_lm", key=jax.random.key(0))
+
+
+def test_what_a_model_has_positions_for_is_said(caplog):
+    model = small_decoder()
+    for count in (16, 17):
+        with pytest.raises(ValueError, match="shorten the prompt to 15 tokens or fewer"):
+            tj.generate(model, [[5] * count])
+    assert tj.generate(model, [[5] * 16], max_new_tokens=0).shape == (1, 16)
+    assert tj.generate(model, [[5] * 15], pad_token_id=0).shape == (1, 16)
+    assert "the model has 16 positions: 1 new tokens, not 20" in caplog.text
+    tj.generate(model, [[5]], max_new_tokens=1, early_stopping=True, pad_token_id=0)
+    assert "early_stopping: without effect unless num_beams > 1" in caplog.text
+
+
+def test_texts_and_single_rows_are_refused_with_what_to_pass():
+    model = small_decoder()
+    with pytest.raises(ValueError, match="give texts as texts= with tokenizer="):
+        tj.generate(model, "Return the")
+    with pytest.raises(ValueError, match=r"a row is a batch of one: \[row\]"):
+        tj.generate(model, [5, 6])

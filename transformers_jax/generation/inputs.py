@@ -7,6 +7,7 @@ left end, in the program if the arrays are traced; so a row's result does not de
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from transformers_jax.generation.tags import TagReader, needed_tags
 from transformers_jax.generation.text import Prompt
 from transformers_jax.models.reading import WRITERS
 
+log = logging.getLogger(__name__)
 DEFAULT_NEW_TOKENS = 20  # as transformers
 
 
@@ -198,4 +200,13 @@ def _new_tokens(options: Options, columns: int, most: int | None) -> int:
                 "pass max_new_tokens, or a greater max_length"
             )
         return int(options.max_length) - columns
-    return DEFAULT_NEW_TOKENS if most is None else max(0, min(DEFAULT_NEW_TOKENS, most - columns))
+    if most is None or is_symbolic(columns) or most - columns >= DEFAULT_NEW_TOKENS:
+        return DEFAULT_NEW_TOKENS
+    if most <= columns:
+        raise ValueError(
+            f"prompt ({columns}): the model has {most} positions, so that nothing can be written "
+            f"behind it; shorten the prompt to {most - 1} tokens or fewer"
+        )
+    left = most - columns
+    log.warning("the model has %d positions: %d new tokens, not %d", most, left, DEFAULT_NEW_TOKENS)
+    return left

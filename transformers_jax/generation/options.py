@@ -186,6 +186,8 @@ def resolve(
         check_candidates(options, "top_k" in values, vocabulary)
     if options.pad_token_id is None and options.eos_token_id:
         options = replace(options, pad_token_id=options.eos_token_id[0])
+    if explicit.get("early_stopping") and options.num_beams == 1:
+        log.warning("early_stopping: without effect unless num_beams > 1")
     if not options.do_sample:
         passed = {n: explicit[n] for n in ONLY_SAMPLED if explicit.get(n) not in (None, 1.0)}
         if options.penalty_alpha:

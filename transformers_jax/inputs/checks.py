@@ -3,9 +3,8 @@
 JAX clamps, wraps or drops indices that are out of range, each silently, and broadcasts what has the
 wrong shape. Every check names the argument, the index, the value and what was expected.
 
-Names, shapes and dtypes are known under any transformation of JAX, so they are checked there
-with the same errors; values are read where there are some (`readable`). A wrong value is otherwise
-NaN in the result: a compiled program cannot raise.
+Names, shapes and dtypes are known under any transformation of JAX, and are checked there; values
+where there are some (`readable`). A wrong one is otherwise NaN: a compiled program cannot raise.
 """
 
 from __future__ import annotations
@@ -58,9 +57,11 @@ def exceeds(count: Any, limit: Any) -> bool:
 def integers(name: str, value: Any, rank: int | None = 2) -> np.ndarray | None:
     """The array, if it holds integers and has the rank; None if it cannot be read now."""
     if not holds(value, jnp.integer):
-        raise ValueError(f"{name} must hold integers, but its dtype is {dtype_of(value)}")
+        texts = "; give texts as texts= with tokenizer=" if dtype_of(value).kind == "U" else ""
+        raise ValueError(f"{name} must hold integers, but its dtype is {dtype_of(value)}{texts}")
     if rank is not None and np.ndim(value) != rank:
-        raise ValueError(f"{name} must have {rank} axes, but its shape is {np.shape(value)}")
+        one = "; a row is a batch of one: [row]" if np.ndim(value) == rank - 1 else ""
+        raise ValueError(f"{name} must have {rank} axes, but its shape is {np.shape(value)}{one}")
     return readable(value)
 
 
@@ -327,8 +328,7 @@ def room(cache: Any, shape: tuple[int, ...], mask: Any = None) -> None:
             f"cache is {kind_of(cache)}; expected what tj.init_cache(model, batch, length) "
             "gives, or the .cache of the call before"
         )
-    batch = jax.tree.leaves(cache.nodes)[0].shape[0]
-    if batch != shape[0]:
+    if (batch := jax.tree.leaves(cache.nodes)[0].shape[0]) != shape[0]:
         raise ValueError(f"the input has {shape[0]} rows, but the cache was made for {batch}")
     if np.ndim(cache.length) and mask is not None and readable(mask) is None:
         return  # how much of it is padding, which is not written, is not known

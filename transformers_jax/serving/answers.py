@@ -101,16 +101,20 @@ class Writer:
                 ],
                 "refusal": None,
             }
+
+        def by_text(top: Sequence[tuple[int, float]]) -> dict[str, float]:
+            """The likeliest first; of several tokens with one text its log-probability."""
+            told: dict[str, float] = {}
+            for token, log_prob in top:
+                told.setdefault(piece(token), log_prob)
+            return told
+
         texts = [piece(one.token) for one in tokens]
         places = [offset + sum(map(len, texts[:n])) for n in range(len(texts))]
         return {
             "tokens": texts,
             "token_logprobs": [one.log_prob for one in tokens],
-            "top_logprobs": [
-                # of several tokens with one text the likeliest, which comes first
-                {piece(token): log_prob for token, log_prob in one.top[: self.top][::-1]}
-                for one in tokens
-            ],
+            "top_logprobs": [by_text(one.top[: self.top]) for one in tokens],
             "text_offset": places,
         }
 
