@@ -38,7 +38,9 @@ def test_padding_on_the_right_changes_no_loss():
     for name in RIGHT:
         rows = two(name)
         unpadded = loss(name, padded(rows, ROW))
-        assert unpadded == pytest.approx(loss(name, padded(rows, WIDTH)), rel=2e-6), name
+        # the logits of images and texts are larger than their loss, and are rounded
+        close = dict(rel=2e-6, abs=5e-7)
+        assert unpadded == pytest.approx(loss(name, padded(rows, WIDTH)), **close), name
         assert unpadded != 0, name
 
 
