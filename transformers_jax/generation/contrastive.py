@@ -55,7 +55,7 @@ def contrastive_search(model: Any, job: Job, penalty: float, count: int) -> Resu
         like = jnp.where(text.written[:, None], like, -jnp.inf).max(axis=-1)
         chosen = jnp.argmax((1.0 - penalty) * chance - penalty * like, axis=-1)
         of = lambda x: x[jnp.arange(batch), chosen]
-        rows_of = lambda number: jnp.repeat(jnp.arange(batch) * count + number, count)
+        rows = jnp.repeat(jnp.arange(batch) * count + chosen, count)
 
         token = of(ids)
         ended = state.ended | jnp.isnan(of(chance))  # of ids out of range: what follows is no text
@@ -72,7 +72,7 @@ def contrastive_search(model: Any, job: Job, penalty: float, count: int) -> Resu
             logits=of(logits.reshape(batch, count, -1)),
             past=past,
             # before this step the candidates of a prompt were one text
-            cache=cache.reorder(rows_of(chosen), state.cache.length),
+            cache=cache.reorder(rows, state.cache.length),
             scores=made,
             log_probs=likely,
             written=state.written + ~ended,

@@ -88,8 +88,8 @@ class GatConvConfig(GatLayers):
 
     out_channels: int = 8
 
-    def layers(self, mask):
-        return [self.conv(mask, self.in_channels, self.out_channels)]
+    def channels(self):
+        return [(self.out_channels, self.concat)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +127,11 @@ class GatConfig(GatLayers):
     def dynamic(self):
         return self.v2
 
-    def layers(self, mask):
+    def channels(self):
         sizes = [self.hidden_channels] * self.num_layers
         last = self.num_layers - 1
         sizes[last] = self.out_channels or self.hidden_channels
-        layers, entering = [], self.in_channels
+        made = []
         for number, channels in enumerate(sizes):
             concat = self.concat and not (number == last and self.out_channels is not None)
             if concat and channels % self.heads:
@@ -139,15 +139,5 @@ class GatConfig(GatLayers):
                     f"{type(self).__name__}: layer {number} has {channels} channels, which "
                     f"{self.heads} heads cannot share; give a multiple of heads"
                 )
-            layers.append(
-                self.conv(
-                    mask,
-                    entering,
-                    channels // self.heads if concat else channels,
-                    concat=concat,
-                    activation=None if number == last else self.act,
-                    entering_dropout=self.dropout if number else 0.0,
-                )
-            )
-            entering = layers[-1].leaving
-        return layers
+            made.append((channels // self.heads if concat else channels, concat))
+        return made

@@ -58,8 +58,8 @@ class TransformerConvConfig(TransformerLayers):
 
     out_channels: int = 8
 
-    def layers(self, mask):
-        return [self.conv(mask, self.in_channels, self.out_channels)]
+    def channels(self):
+        return [(self.out_channels, self.concat)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +76,7 @@ class GraphTransformerConfig(TransformerLayers):
     out_channels: int = 8
     act: str = "relu"
 
-    def layers(self, mask):
-        layers, entering = [], self.in_channels
-        for number in range(self.num_layers):
-            last = number == self.num_layers - 1
-            width = self.out_channels if last else self.head_width("hidden_channels", "heads")
-            layers.append(
-                self.conv(
-                    mask,
-                    entering,
-                    width,
-                    concat=not last,
-                    activation=None if last else self.act,
-                    entering_dropout=self.dropout if number else 0.0,
-                )
-            )
-            entering = layers[-1].leaving
-        return layers
+    def channels(self):
+        count = range(self.num_layers - 1)
+        between = [(self.head_width("hidden_channels", "heads"), True) for _ in count]
+        return [*between, (self.out_channels, False)]

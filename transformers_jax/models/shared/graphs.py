@@ -138,6 +138,7 @@ class GraphConfig(ModuleConfig):
     in_channels: int = 1433  # of Cora, on which the papers begin
     heads: int = 1
     concat: bool = True
+    act: ClassVar[str | None]
     dropout: float = 0.0
     edge_dim: int | None = None
     bias: bool = True
@@ -169,9 +170,30 @@ class GraphConfig(ModuleConfig):
         """Whether, and how, nodes get edges to themselves."""
         return None
 
-    def layers(self, mask: Mask) -> list[GraphAttentionSpec]:
-        """What each layer computes."""
+    def conv(self, mask: Mask, entering: int, channels: int, **changes: Any) -> GraphAttentionSpec:
+        """A layer of heads of so many channels."""
         raise NotImplementedError
+
+    def channels(self) -> list[tuple[int, bool]]:
+        """Of each layer the channels of a head, and whether its heads are side by side."""
+        raise NotImplementedError
+
+    def layers(self, mask: Mask) -> list[GraphAttentionSpec]:
+        """What each layer computes; an activation is between two of them."""
+        layers, entering, sizes = list[GraphAttentionSpec](), self.in_channels, self.channels()
+        for number, (channels, concat) in enumerate(sizes):
+            between = number < len(sizes) - 1
+            layer = self.conv(
+                mask,
+                entering,
+                channels,
+                concat=concat,
+                activation=self.act if between else None,
+                entering_dropout=self.dropout if number else 0.0,
+            )
+            layers.append(layer)
+            entering = layer.leaving
+        return layers
 
     def spec(self, mask: Any = None) -> StackSpec:
         """Layers without residual connections."""
