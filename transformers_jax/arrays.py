@@ -132,5 +132,6 @@ def to_dtype(name: Any) -> np.dtype:
 def top_k(x: Array, count: int) -> tuple[Array, Array]:
     """`jax.lax.top_k`, of which a part may be read: for a slice of its result XLA sorts whole rows
     on a CPU, a hundred times as long for 50 of 50,000 numbers."""
-    best, index = jax.lax.optimization_barrier(jax.lax.top_k(x, count))
-    return best, index
+    best, index = jax.lax.top_k(x, count)
+    # One barrier each: XLA aborts on one around both, within a shard_map.
+    return jax.lax.optimization_barrier(best), jax.lax.optimization_barrier(index)
