@@ -58,9 +58,17 @@ def parse(
             arguments = ["--help"]  # tyro leaves arguments that were given out of the usage
             break
         if name.startswith("--") and name not in known:
-            hint = of_another_kind(options.get("default"), name) or nearest(name, (*others, *known))
+            near = nearest_flag(name, (*others, *known))
+            hint = of_another_kind(options.get("default"), name) or near
             raise Misuse(f"unknown flag {name}{hint}")
     return _run(record, arguments, prog=program, **options)
+
+
+def nearest_flag(flag: str, known: Sequence[str]) -> str:
+    """ "; did you mean '--steps'?", or nothing; the hyphens in front, which all flags have, make no
+    two alike."""
+    bare = [name.removeprefix("--") for name in known]
+    return nearest(flag.removeprefix("--"), bare, prefix="--", cutoff=0.65)
 
 
 def _without_alias(record: type, argument: str) -> str:

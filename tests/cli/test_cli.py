@@ -82,6 +82,10 @@ def test_help_imports_nothing_heavy():
     [
         (["generat", "x"], "did you mean 'generate'?"),
         (["generate", "x", "--max-new-token", "3"], "did you mean '--max-new-tokens'?"),
+        (
+            ["generate", "x", "--beam-size", "3"],
+            "unknown flag --beam-size (transformers-jax generate --help)",
+        ),
         (["generate"], "Missing from transformers-jax generate: MODEL"),
         (["inspect", "x", "more"], "Unrecognized options: more"),
         (["--json", "generate", "x"], "--json comes before the command"),

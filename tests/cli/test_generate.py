@@ -65,6 +65,46 @@ def test_drafts_and_stop_strings_are_flags(folder, tokenizer, here):
     assert stopped == json.loads(plain)["text"].split(stop)[0] + stop
 
 
+def test_words_and_ends_of_a_text_are_flags(folder, tokenizer, here, tmp_path):
+    of = lambda *flags: here("generate", folder, "--prompt", "abc", *FEW, *flags)[3:-1]
+    plain = of()
+    assert "xy" not in plain
+    assert "xy" in of("--num-beams", 4, "--force-words", "xy")
+    end, token = plain[1], int(tokenizer.encode(plain[1])[0])
+    assert of("--eos-token-id", token).removesuffix(end) == plain.split(end)[0]
+    ids = here("generate", folder, "--ids", "66 67", *FEW).split()[2:]
+    ended = ("generate", folder, "--ids", "66 67", *FEW, "--eos-token-id", ids[3])
+    assert (
+        here(*ended).split()[2:] == ids[: ids.index(ids[3])] == here(*ended, "--stream").split()[2:]
+    )
+    prompts, out = tmp_path / "prompts.txt", tmp_path / "texts.jsonl"
+    prompts.write_text("abc\n")
+    of_file = ("--input", prompts, "--out", out, "--eos-token-id", token, *FEW)
+    here("generate", folder, *of_file)
+    assert json.loads(out.read_text())["text"].removesuffix(end) == plain.split(end)[0]
+
+
+def test_a_file_has_any_options_and_flags_win_over_it(folder, here, tmp_path, piped):
+    file = tmp_path / "options.json"
+    of = lambda *flags: here("generate", folder, "--prompt", "abc", *flags)[3:-1]
+    file.write_text('{"max_new_tokens": 6, "do_sample": true, "epsilon_cutoff": 0.001}')
+    given = ("--generation-config", file)
+    drawn = ("--do-sample", "--seed", 1, *FEW)
+    assert of(*given, "--seed", 1) == of(*given, *drawn) != of(*FEW)
+    assert of(*given, "--greedy") == of(*FEW)
+    assert len(of(*given, "--greedy", "--max-new-tokens", 2)) == 2
+    file.write_text('{"max_new_token": 6}')
+    with pytest.raises(TypeError, match="'max_new_token'; did you mean 'max_new_tokens'"):
+        of(*given)
+    for text, words in (("[1]", "expected a JSON object of options"), ("{", "is not JSON")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            of(*given)
+    file.write_text('{"num_beams": 2}')
+    with pytest.raises(ValueError, match="slots, which do not have num_beams"):
+        piped(folder, "hi\n", *given)
+
+
 def test_what_generation_config_says_to_draw_is_drawn(folder, tmp_path, here):
     shutil.copytree(folder, tmp_path / "m")
     (tmp_path / "m/generation_config.json").write_text('{"do_sample": true, "top_k": 0}')
@@ -103,6 +143,8 @@ def test_a_text_is_of_a_schema_or_a_grammar(folder, tmp_path, here, piped):
         (["--chat", "--stream"], "--stream goes with --prompt or --ids, not with --chat"),
         (["--prompt", "x", "--stream", "--num-beams", "2"], "num_beams=1"),
         (["--prompt", "x", "--do-sample", "--greedy"], "exclude each other"),
+        (["--chat", "--force-words", "x"], "--force-words needs beams"),
+        (["--prompt", "x", "--force-words", "x"], "num_beams"),
         (["--chat", "--num-beams", "2"], "do not have --num-beams"),
         (["--chat", "--length-penalty", "2"], "do not have --length-penalty"),
         (["--chat", "--length", "8", *map(str, FEW), "--max-new-tokens", "9"], "leaves no room"),

@@ -161,6 +161,11 @@ def test_an_unsupported_option_is_refused_wherever_it_is_set():
             for token in (7, *([] if name == "pad_token_id" else [-1]))  # pad -1: none
         ),
         ({"bad_words_ids": [[1], [2, 7]]}, r"bad_words_ids is 7, outside the vocabulary"),
+        ({"suppress_tokens": [*range(7)]}, "suppress_tokens ban all 7 tokens of the vocabulary"),
+        (
+            {"begin_suppress_tokens": [*range(5)], "bad_words_ids": [[5], [6]]},
+            "begin_suppress_tokens and bad_words_ids ban all 7 tokens",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused(options, match):

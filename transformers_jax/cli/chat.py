@@ -63,7 +63,8 @@ def converse(command: Any) -> None:
     model, typed = command.read_model(), command.settings()
     check_together(model, tokenizer)
     vocabulary = model.reading.vocabulary
-    options = resolve(typed, None, model.generation_config or {}, model.config, vocabulary)
+    stated = command.options_of_file()
+    options = resolve(typed, stated, model.generation_config or {}, model.config, vocabulary)
     draw = draw_of(options, typed, command.seed)
     if options.max_new_tokens == 0:
         raise ValueError("--max-new-tokens 0: an answer has at least one token; pass 1 or more")

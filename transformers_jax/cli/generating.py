@@ -33,11 +33,19 @@ class Generation:
     temperature: DisallowNone[float | None] = None
     top_p: DisallowNone[float | None] = None
     repetition_penalty: DisallowNone[float | None] = None
+    min_p: DisallowNone[float | None] = None
+    typical_p: DisallowNone[float | None] = None
     length_penalty: DisallowNone[float | None] = None
+    penalty_alpha: DisallowNone[float | None] = None
+    """contrastive search among the --top-k likeliest tokens"""
+    best_of: DisallowNone[int | None] = None
+    """draw so many texts, of which the likeliest are returned"""
     prompt_lookup_num_tokens: DisallowNone[int | None] = None
     """draft so many tokens of what the text says elsewhere"""
     stop_strings: UseAppendAction[tuple[str, ...]] = ()
     """end the text behind this one; may be given several times"""
+    eos_token_id: UseAppendAction[tuple[int, ...]] = ()
+    """a token that ends the text, in place of the model's own; may be given several times"""
     do_sample: bool = False
     """draw tokens instead of taking the likeliest"""
     greedy: bool = False
@@ -99,6 +107,10 @@ class Generate(Generation):
     """the .jsonl file of the texts for --input"""
     batch: DisallowNone[int | None] = None
     """prompts of --input that are computed together; 8 if not given"""
+    force_words: UseAppendAction[tuple[str, ...]] = ()
+    """what the text has to contain, by beam search; may be given several times"""
+    generation_config: DisallowNone[str | None] = None
+    """a JSON file with any options of tj.generate; flags win over it, and it over the model's"""
     assistant_model: DisallowNone[str | None] = None
     """a smaller model with the same vocabulary, which drafts tokens"""
     json_schema: DisallowNone[str | None] = None
@@ -116,7 +128,7 @@ class Generate(Generation):
     def run(self) -> None:
         """Prints the prompts with what continues them, or the answers."""
         self._check()
-        self.settings(), self.constraint()
+        self.settings(), self.constraint(), self.options_of_file()
         keep_compiled_programs()
         if self.input is not None:
             from transformers_jax.cli.prompts import answer_file
@@ -131,7 +143,7 @@ class Generate(Generation):
         if not all(texts.encode(tokenizer, prompt) for prompt in prompts):
             raise ValueError("a prompt is empty; give at least one token")
         model = self.read_model()
-        settings = self.of_generate(model)
+        settings = self.of_generate(model, tokenizer)
         if self.stream or (len(prompts) == 1 and self._streams(model, settings)):
             return self._stream(model, tokenizer, prompts, settings)
         self._print(model, tokenizer, prompts, settings)
@@ -166,18 +178,51 @@ class Generate(Generation):
             tokenizer.chat_template = _text_of(Path(self.chat_template).expanduser())
         return tokenizer
 
-    def of_generate(self, model: Any) -> dict[str, Any]:
+    def of_generate(self, model: Any, tokenizer: Any) -> dict[str, Any]:
         """The arguments of `tj.generate` that were typed, and a key where tokens are drawn."""
         import transformers_jax as tj
 
         settings = {**self.settings(), **self.constraint()}
+        if self.generation_config is not None:
+            settings["generation_config"] = self.options_of_file()
+        if self.force_words:
+            written_by = getattr(tokenizer, "target", None) or tokenizer
+            settings["force_words_ids"] = [texts.encode(written_by, w) for w in self.force_words]
         if self.assistant_model is not None:
             folder = model_folder(self.assistant_model)
             with trained(self.assistant_model, "it was not trained to continue texts"):
                 settings["assistant_model"] = tj.from_pretrained(folder, dtype=self.dtype)
-        if settings.get("do_sample", (model.generation_config or {}).get("do_sample")):
+        if self._in_force(model, settings).get("do_sample"):
             settings["key"] = texts.random_key(self.seed)
         return settings
+
+    def options_of_file(self) -> dict[str, Any]:
+        """What the file of --generation-config says.
+
+        Raises:
+            ValueError: it is not there, or no JSON object.
+        """
+        if self.generation_config is None:
+            return {}
+        file = Path(self.generation_config).expanduser()
+        options = parse_json(_text_of(file), file)
+        if not isinstance(options, dict):
+            raise ValueError(f"{file}: expected a JSON object of options of tj.generate")
+        return options
+
+    @staticmethod
+    def ends(model: Any, settings: dict[str, Any]) -> list[int]:
+        """The tokens that end a text of these settings."""
+        from transformers_jax.generation.texts import ends_of
+
+        stated = Generate._in_force(model, settings).get("eos_token_id", ends_of(model))
+        return list(stated) if isinstance(stated, (list, tuple)) else [stated]
+
+    @staticmethod
+    def _in_force(model: Any, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings, where there are none those of --generation-config, or else the model's."""
+        stated = settings.get("generation_config", {})
+        return {**(model.generation_config or {}), **stated, **settings}
 
     def constraint(self) -> dict[str, str]:
         """The schema or the grammar of the text, by its name in `tj.generate`.
@@ -209,6 +254,8 @@ class Generate(Generation):
             raise ValueError("--stream and --json exclude each other")
         if self.chat and self.assistant_model is not None:
             raise ValueError("--assistant-model: a conversation is written without drafts")
+        if self.chat and self.force_words:
+            raise ValueError("--force-words needs beams, by which no conversation is written")
         if (self.input is None) != (self.out is None):
             raise ValueError("--input needs --out FILE, the .jsonl file of the texts")
 
@@ -216,7 +263,7 @@ class Generate(Generation):
         """Whether one text is printed as it is written, where nobody said so."""
         if self.json or sys.stdout is None or not sys.stdout.isatty():
             return False
-        chosen = {**(model.generation_config or {}), **settings}
+        chosen = self._in_force(model, settings)
         several = [chosen.get(name) or 1 for name in ("num_beams", "num_return_sequences")]
         drafts = ("assistant_model", "prompt_lookup_num_tokens", "assistant_early_exit")
         return several == [1, 1] and not any(chosen.get(name) for name in drafts)
@@ -226,12 +273,14 @@ class Generate(Generation):
     ) -> None:
         """Prints a text as it is written."""
         import transformers_jax as tj
-        from transformers_jax.generation.texts import ends_of
 
         if tokenizer is None:
-            rows = [texts.encode(None, prompt) for prompt in prompts]
+            rows, ends = (
+                [texts.encode(None, prompt) for prompt in prompts],
+                self.ends(model, settings),
+            )
             ids = tj.stream(model, rows, **settings)
-            pieces: Iterator[str] = (f" {token}" for token in ids if token not in ends_of(model))
+            pieces: Iterator[str] = (f" {token}" for token in ids if token not in ends)
         else:
             pieces = tj.stream(model, texts=prompts, tokenizer=tokenizer, **settings)
         print_piece("" if model.is_encoder_decoder else prompts[0])
@@ -246,7 +295,8 @@ class Generate(Generation):
         import transformers_jax as tj
 
         if tokenizer is None:
-            made = _of_ids(model, [texts.encode(None, prompt) for prompt in prompts], settings)
+            rows = [texts.encode(None, prompt) for prompt in prompts]
+            made = _of_ids(model, rows, settings, self.ends(model, settings))
         else:
             made = tj.generate(model, texts=prompts, tokenizer=tokenizer, **settings)
         copies, count = len(made) // len(prompts), len(made)
@@ -274,8 +324,10 @@ def _text_of(file: Path) -> str:
         raise ValueError(f"{file} is not UTF-8 (at byte {error.start})") from None
 
 
-def _of_ids(model: Any, rows: list[list[int]], settings: dict[str, Any]) -> list[str]:
-    """The new tokens of rows of ids, as numbers."""
+def _of_ids(
+    model: Any, rows: list[list[int]], settings: dict[str, Any], ends: list[int]
+) -> list[str]:
+    """The new tokens of rows of ids up to those that end a text, as numbers."""
     import numpy as np
 
     import transformers_jax as tj
@@ -286,4 +338,4 @@ def _of_ids(model: Any, rows: list[list[int]], settings: dict[str, Any]) -> list
     first = 1 if model.is_encoder_decoder else max(map(len, rows))
     new = np.asarray(made.sequences)[:, first:].tolist()
     pairs = zip(new, np.asarray(made.new_tokens).tolist())
-    return [texts.decode(None, until_end(model, row, count)) for row, count in pairs]
+    return [texts.decode(None, until_end(model, row, count, ends)) for row, count in pairs]

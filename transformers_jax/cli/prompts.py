@@ -124,6 +124,7 @@ def _of_folder(command: Any, tokenizer: Any) -> dict[str, Any]:
         "generation_config": digest(file.read_text("utf-8")) if file.is_file() else None,
         "chat_template": None if template is None else digest(template),
         **{name: digest(text) for name, text in command.constraint().items()},
+        "options": digest(json_text(command.options_of_file(), sort_keys=True)),
     }
 
 
@@ -133,7 +134,8 @@ class _Writer:
 
     def __init__(self, command: Any, tokenizer: Any, records: Sequence[Record], size: int):
         self.model, self.tokenizer = command.read_model(), tokenizer
-        self.settings = command.of_generate(self.model)
+        self.settings = command.of_generate(self.model, tokenizer)
+        self.ends = command.ends(self.model, self.settings)
         self.key = self.settings.pop("key", None)
         self.records, self.size = records, size
 
@@ -189,4 +191,4 @@ class _Writer:
         inputs = {**padded(self.model, rows), "tokenizer": self.tokenizer, "key": key}
         made = tj.generate(self.model, **inputs, **self.settings, return_dict_in_generate=True)
         columns = 1 if self.model.is_encoder_decoder else inputs["input_ids"].shape[1]
-        return written(self.model, self.tokenizer, rows, columns, made)
+        return written(self.model, self.tokenizer, rows, columns, made, self.ends)

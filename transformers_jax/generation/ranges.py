@@ -62,7 +62,8 @@ def check_tokens(options: Any, vocabulary: int | None) -> None:
     or never be banned.
 
     Raises:
-        ValueError: naming every option with a token outside the vocabulary.
+        ValueError: naming every option with a token outside the vocabulary; or nothing is left that
+            a text could begin with.
     """
     tokens = {name: getattr(options, name) for name in TOKENS}
     single = {name: getattr(options, name) for name in SINGLE_TOKENS}
@@ -78,6 +79,15 @@ def check_tokens(options: Any, vocabulary: int | None) -> None:
         raise ValueError(
             f"{listed}, outside the vocabulary [0, {vocabulary}) of the model; pass tokens of its "
             f"own, or {', '.join(f'{name}=None' for name in wrong)} to do without"
+        )
+    banned = {*options.suppress_tokens, *options.begin_suppress_tokens}
+    banned |= {word[0] for word in options.bad_words_ids if len(word) == 1}
+    if len(banned) == vocabulary:
+        names = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids")
+        given = " and ".join(name for name in names if getattr(options, name))
+        raise ValueError(
+            f"{given} ban all {vocabulary} tokens of the vocabulary, so that no text can begin; "
+            "leave at least one token"
         )
 
 

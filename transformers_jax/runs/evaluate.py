@@ -114,6 +114,7 @@ class Evaluate(Reading):
             if not isinstance(shown, Listing):
                 draw(shown, Path(self.out).with_suffix(".figure.png"))
         print_line(json_text(figures, indent=2))
+        print_line(f"wrote {self.out}", error=True)
 
 
 @dataclass(frozen=True, kw_only=True)
