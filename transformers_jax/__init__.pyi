@@ -72,6 +72,7 @@ from .generation.grammar import (
     GrammarState as GrammarState,
     Regex as Regex,
 )
+from .generation.revise import revise as revise
 from .generation.processors import (
     ClassifierFreeGuidanceLogitsProcessor as ClassifierFreeGuidanceLogitsProcessor,
     EncoderNoRepeatNGramLogitsProcessor as EncoderNoRepeatNGramLogitsProcessor,

@@ -9,7 +9,8 @@ import pytest
 from transformers_jax.data.config import Data
 from transformers_jax.data.evaluated import evaluation_batches
 from transformers_jax.data.packing import NOBODY, fill, first_fit, shorten
-from transformers_jax.data.stream import Part, Position, Stream, prefetched
+from transformers_jax.data.prefetch import prefetched
+from transformers_jax.data.stream import Part, Position, Stream
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import CausalLM, MaskedLM, NextSentence, SpanCorruption, Vocabulary
 

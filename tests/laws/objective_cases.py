@@ -17,6 +17,7 @@ import numpy as np
 import transformers_jax as tj
 from transformers_jax.models import FAMILIES
 from transformers_jax.models.electra_pretraining import make_replaced_token_detection
+from transformers_jax.objectives.diffusion import blockwise
 from transformers_jax.objectives.losses import LOSSES, objective
 
 WORDS, KEY = 31, jax.random.key(0)
@@ -141,6 +142,12 @@ CASES |= {
     "supervised-several-classes": _supervised("sequence_classification", "several", num_labels=3),
     "causal_lm": Case(tj.causal_lm, "gpt2", "causal_lm", "text"),
     "masked_lm": Case(objective("masked_lm"), "bert", "masked_lm", "masked_lm"),
+    "masked_diffusion": Case(
+        objective("masked_diffusion"), "bert", "masked_lm", "masked_diffusion"
+    ),
+    "masked_diffusion-blocks": Case(
+        objective("masked_diffusion"), "bert", "masked_lm", "noised", (("mask", blockwise(3)),)
+    ),
     "pretraining": Case(objective("pretraining"), "bert", "pretraining", "pretraining"),
     "seq2seq_lm": Case(objective("seq2seq_lm"), "t5", "seq2seq_lm", "seq2seq_lm"),
     "seq2seq_lm-routed": Case(
@@ -163,6 +170,7 @@ assert {name.split("-")[0] for name in CASES} >= LOSSES.keys(), "an objective wi
 FIXED = ("audio_frame_classification", "masked_image_modeling", "semantic_segmentation")
 """The kinds whose rows are frames, patches or pixels, of which each has as many."""
 PADDED = {"input_ids": 0, "attention_mask": 0, "position": 0, "question_lengths": 0}
+PADDED |= {"noised_ids": 0, "weights": 0}
 
 
 def row(kind: str, length: int, number: int) -> dict[str, Any]:
@@ -206,10 +214,13 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
         return {"input_values": rng.normal(size=(10, 7)).astype(np.float32), "labels": once}
     if kind in ("multiple_choice", "double_heads"):
         inputs = {name: np.stack([x, x[::-1]]) for name, x in inputs.items()}
+    weights = np.full(length, 1.3 + number % 3, np.float32)
     more: dict[str, Any] = {
         "text": {},
         "causal_lm": {"labels": np.r_[np.int32(-100), some(inputs["input_ids"][..., 1:].ravel())]},
         "masked_lm": {"labels": some(draw(WORDS))},
+        "masked_diffusion": {"labels": some(draw(WORDS)), "weights": weights},
+        "noised": {"noised_ids": draw(WORDS), "labels": some(draw(WORDS)), "weights": weights},
         "token_classification": {"labels": some(draw(2) % 2)},
         "replaced_token": {"labels": some(draw(9) % 2)},
         "sequence_classification": {"labels": once},
@@ -236,7 +247,8 @@ def padded(rows: list[dict[str, Any]], width: int, side: str = "right") -> dict[
     def filled(name: str, values: list[Any]) -> np.ndarray:
         if isinstance(values[0], dict):
             return {n: filled(n, [v[n] for v in values]) for n in values[0]}  # type: ignore
-        if np.ndim(values[0]) == 0 or values[0].dtype in (np.float32, bool):
+        numbers = name != "weights" and values[0].dtype in (np.float32, bool)
+        if np.ndim(values[0]) == 0 or numbers:
             return np.stack(values)
         wide = []
         for value in values:

@@ -13,7 +13,16 @@ ROW, WIDTH = 5, 9
 APART = ("question_answering", *FIXED)  # and frames and patches are as many in each row
 RIGHT = [name for name, case in CASES.items() if case.rows not in APART]
 # In the others the first token is pooled, or the model has two sides.
-ONE_SIDED = ("text", "causal_lm", "masked_lm", "token_classification", "replaced_token", "pairs")
+ONE_SIDED = (
+    "masked_diffusion",
+    "noised",
+    "text",
+    "causal_lm",
+    "masked_lm",
+    "token_classification",
+    "replaced_token",
+    "pairs",
+)
 LEFT = [name for name in RIGHT if CASES[name].rows in ONE_SIDED]
 
 

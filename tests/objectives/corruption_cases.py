@@ -4,10 +4,12 @@ import numpy as np
 
 from transformers_jax.objectives import (
     UL2,
+    BlockDiffusion,
     CausalLM,
     Denoising,
     FillInTheMiddle,
     GapSentences,
+    MaskedDiffusion,
     MaskedLM,
     NextSentence,
     Piece,
@@ -40,6 +42,10 @@ CASES = {
     "MaskedLM spans": MaskedLM(ngram=3),
     "MaskedLM spans of words": MaskedLM(whole_word=True, ngram=4),
     "MaskedLM bare": MaskedLM(frame=False),
+    "MaskedDiffusion": MaskedDiffusion(),
+    "MaskedDiffusion counted": MaskedDiffusion(counted=True),
+    "BlockDiffusion": BlockDiffusion(block=5),
+    "BlockDiffusion counted": BlockDiffusion(block=4, counted=True),
     "ReplacedToken": ReplacedToken(),
     "NextSentence": NextSentence(),
     "SentenceOrder": SentenceOrder(),
@@ -81,6 +87,10 @@ def restore(record, example, original):
     if isinstance(record, MaskedLM):
         whole = _with_labels(example)
         return whole[1:-1] if record.frame else whole
+    if isinstance(record, MaskedDiffusion):
+        whole = np.where(example.tokens["labels"] == -100, read(example), example.tokens["labels"])
+        assert not isinstance(record, BlockDiffusion) or np.array_equal(whole, ids)
+        return whole
     if isinstance(record, (NextSentence, SentenceOrder)):
         first, second = segments(example)
         swapped = isinstance(record, SentenceOrder) and example.once["next_sentence_label"] == 1
@@ -106,6 +116,11 @@ def restore(record, example, original):
         assert_infilled(record, ids[1:-1], original)
         return example.target["labels"][1:-1]
     return ids
+
+
+def read(example):
+    """The ids of the first side that hide something."""
+    return example.tokens.get("noised_ids", example.tokens["input_ids"])
 
 
 def segments(example):

@@ -7,6 +7,7 @@ import numpy as np
 from transformers_jax.objectives import (
     OBJECTIVES,
     UL2,
+    BlockDiffusion,
     Denoiser,
     Denoising,
     FillInTheMiddle,
@@ -44,6 +45,8 @@ SHOWN = [
     ("FillInTheMiddle", FillInTheMiddle(rate=1.0, spm=0.0), 0),
     ("FillInTheMiddle", FillInTheMiddle(rate=1.0, spm=1.0), 0),
     ("MaskedLM", MaskedLM(rate=0.3), 1),
+    ("MaskedDiffusion", OBJECTIVES["MaskedDiffusion"](counted=True), 1),
+    ("BlockDiffusion", BlockDiffusion(block=4, counted=True), 1),
     ("ReplacedToken", OBJECTIVES["ReplacedToken"](), 0),
     ("NextSentence", NextSentence(random=0.0, short=0.0), 0),
     ("NextSentence", NextSentence(random=1.0, short=0.0), 0),
@@ -74,6 +77,18 @@ TABLE = {
         "the masked tokens, in place",
         "Devlin et al. 2018; Liu et al. 2019",
         "bert, roberta, electra (generator)",
+    ),
+    "MaskedDiffusion": (
+        "the text with a random share of its tokens masked, from none to all",
+        "the masked tokens, in place, each weighted by one over the share",
+        "Sahoo et al. 2024; Nie et al. 2025",
+        "bert, modernbert",
+    ),
+    "BlockDiffusion": (
+        "the text, and behind it the same with a random share of each block masked",
+        "the masked tokens, from their block and the blocks before it",
+        "Arriola et al. 2025",
+        "bert, modernbert",
     ),
     "ReplacedToken": (
         "the text with 15 % of its tokens filled in by a small generator",
@@ -247,6 +262,8 @@ def _columns(side: dict[str, np.ndarray]) -> list[str]:
 
 
 def _cell(name: str, i: int) -> str:
+    if name == "weights":
+        return f"{i:.3g}"
     if name in ("prefix", "token_type_ids"):
         return str(i)
     return "." if i == -100 else NAMES[i]

@@ -1,6 +1,7 @@
 """The console script: `transformers-jax COMMAND ...`.
 
 generating.py  generate; its prompts.py (files of prompts) and chat.py (a conversation)
+revising.py  revise
 models.py    convert, student;  inspecting.py  inspect
 pictures.py  classify, embed, zero-shot, caption
 runs.py      tokenize, export, runs, report, check-checkpoint, env
@@ -30,6 +31,7 @@ from transformers_jax.cli import (
     media,
     models,
     pictures,
+    revising,
     runs,
     serving,
 )
@@ -41,6 +43,7 @@ from transformers_jax.spelling import nearest
 PROGRAM = "transformers-jax"
 COMMANDS = {
     "generate": generating.Generate,
+    "revise": revising.Revise,
     "serve": serving.Serve,
     "inspect": inspecting.Inspect,
     "convert": models.Convert,

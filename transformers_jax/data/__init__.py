@@ -13,5 +13,5 @@ pieces.py        documents, cut into pieces;  packing.py  examples as the rows o
 pictures.py      pictures in tables;  picture_files.py  folders and tar shards of them;
                  damaged.py  those that cannot be read;  augment/  changes at random
 unknown.py       characters of texts that a vocabulary lacks
-stream.py        which batch comes when;  batches.py  made ahead of the loop
+stream.py        which batch comes when;  prefetch.py  made ahead of the loop
 """

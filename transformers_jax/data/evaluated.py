@@ -11,7 +11,7 @@ from transformers_jax.data.stream import Part, Position, Stream
 
 
 def evaluation_batches(
-    part: Part, where: str, own: Callable[[int], Sequence[int]] = range
+    part: Part, where: str, own: Callable[[int], Sequence[int]] = range, readings: int = 1
 ) -> Sequence[Batch]:
     """All of a held-out text, in order, with the same noise each time; the last batch is filled
     with rows without labels. Those of pictures are made whenever they are read.
@@ -20,6 +20,7 @@ def evaluation_batches(
         part: the text, not shuffled.
         where: its name, for the error.
         own: as of a `Stream`.
+        readings: how many times it is read, each time with noise of its own.
 
     Raises:
         ValueError: there is not one row.
@@ -30,7 +31,7 @@ def evaluation_batches(
             f"{part.pieces.size}; raise --data.eval-fraction or lower --data.length"
         )
     stream = Stream([part], [1.0], part.data, own)
-    rows = part.rows_of_pass(0)
+    rows = sum(part.rows_of_pass(epoch) for epoch in range(readings))
     size = part.data.batch
     if not part.drawn:
         batches = stream.batches(stream.start, lambda step: size, 0, rows)

@@ -193,12 +193,14 @@ def _fill(sides: list[list[dict]], names: Mapping[str, np.ndarray], width: int, 
     """Arrays [B T] (of candidates, [B C T]) by name: the examples of a row behind one another,
     padded to one width."""
     fills = {"labels": IGNORED, "token_type_ids": 0, "attention_mask": 0, "image_number": NOBODY}
+    fills["weights"] = 0
     arrays = {}
     for name, value in names.items():
         shape = value.shape[:-1]
-        arrays[name] = np.full((len(sides), *shape, width), fills.get(name, pad), np.int32)
+        dtype = np.float32 if np.issubdtype(value.dtype, np.floating) else np.int32
+        arrays[name] = np.full((len(sides), *shape, width), fills.get(name, pad), dtype)
         for array, row in zip(arrays[name], sides):
-            none = np.zeros((*shape, 0), np.int32)
+            none = np.zeros((*shape, 0), dtype)
             values = np.concatenate([none, *(side[name] for side in row)], axis=-1)
             array[..., : values.shape[-1]] = values
     return arrays

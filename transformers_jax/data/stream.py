@@ -9,9 +9,7 @@ however far the run has come, and any number of processes reads the same rows.
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,8 +24,9 @@ from transformers_jax.data.pieces import CUTS, Documents
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.objectives import Example, Vocabulary
 
-AHEAD, CACHED = 2, 2  # batches that wait for the loop; windows that stay in memory
+CACHED = 2  # windows that stay in memory
 GROUPED = ("packed", "bucketed")  # rows that are ordered by the lengths of their examples
+GOLDEN = (5**0.5 - 1) / 2  # whose multiples, modulo 1, lie evenly wherever one begins and ends
 
 
 class Cursor(NamedTuple):
@@ -109,6 +108,9 @@ class Part:
         number = self._shuffled(epoch, index)
         noise = self._generator(epoch, number)
         piece = self.pieces.piece(number, noise)
+        if self.objective.spread:
+            first = self._generator(epoch, 0, kind=3).random()
+            piece = piece._replace(turn=(first + index * GOLDEN) % 1)
         example = self.objective.example(
             piece, noise, self.words, lambda: self.pieces.other(number, noise)
         )
@@ -257,7 +259,7 @@ class Stream:
     def batches(
         self, position: Position, size: Callable[[int], int], step: int, limit: int | None
     ) -> Iterator[tuple[Batch, Position]]:
-        """(batch, position after it) from a position on; arguments as in `prefetched`."""
+        """(batch, position after it) from a position on; arguments as in `prefetch.prefetched`."""
         while limit is None or sum(position.rows) < limit:
             batch, position = self.batch(position, size(step), limit)
             yield batch, position
@@ -326,25 +328,3 @@ class Stream:
                     f"make {part.pieces.count} rows of {part.pieces.size}, fewer than one batch of "
                     f"{needed}; lower --data.batch or --data.length, or give more text"
                 )
-
-
-def prefetched(
-    stream: Stream,
-    position: Position,
-    size: Callable[[int], int],
-    *,
-    first: int = 0,
-    limit: int | None = None,
-) -> Iterator[tuple[Batch, Position]]:
-    """(batch, position after it) from a position on, made ahead of the loop by a thread.
-
-    Args:
-        size: rows of the batch of a step.
-        first: the step that the position belongs to; `limit` is in rows of the whole stream.
-    """
-    batches = stream.batches(position, size, first, limit)
-    with ThreadPoolExecutor(1) as thread:
-        ahead = deque(thread.submit(next, batches, None) for _ in range(AHEAD))
-        while (item := ahead.popleft().result()) is not None:
-            ahead.append(thread.submit(next, batches, None))
-            yield item

@@ -24,6 +24,7 @@ rows.py        texts that grow by numbers of tokens of their own
 assistance.py  where drafts come from
 assisted.py    assisted (speculative) decoding
 stream.py      texts as they are written
+revise.py      texts whose masks are written in any order; revise_rows.py, revise_steps.py
 texts.py       texts and conversations in, texts out; conversations.py, pieces.py
 slots.py       texts that come and go, in the rows of one cache
 slot_steps.py  what slots compute on the devices

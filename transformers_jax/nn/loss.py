@@ -166,6 +166,7 @@ def vocabulary_loss(
     z: float = 0.0,
     chunk: int | None = None,
     vocab: int | None = None,
+    weights: Float[Array, "B T"] | None = None,
     ignored: int = IGNORED,
 ) -> VocabularyLoss:
     """Cross-entropy over a vocabulary, from features and table rather than from logits.
@@ -177,20 +178,25 @@ def vocabulary_loss(
         chunk: rows of the table at a time; 0 for all at once; None: all at once while a device has
             at most `WHOLE` logits, which is faster, and `CHUNK` rows otherwise.
         vocab: how many rows of the table are tokens, if it was padded; the others have no logits.
+        weights: by which losses are multiplied before they are added up (`correct` and `count` are
+            not); by default 1.
 
     Raises:
         ValueError: a vocab that the table does not hold; a negative chunk; labels that are no
-            integers, or not one per token.
+            integers, or labels or weights that are not one per token.
     """
     counted, (log_z, picked, mean, best) = _statistics(output, labels, chunk, vocab, ignored)
     entropy = log_z - picked
     losses = entropy if not smoothing else entropy + smoothing * (picked - mean)
     penalty = z * jnp.square(log_z)
     add_up = lambda x: jnp.where(counted, x, 0.0).sum()
+    if weights is not None and weights.shape != labels.shape:
+        raise ValueError(f"weights {weights.shape} must have the shape {labels.shape}, of labels")
+    weigh = (lambda x: x) if weights is None else lambda x: weights.astype(x.dtype) * x
     return VocabularyLoss(
-        total=add_up(losses + penalty),
-        entropy=add_up(jax.lax.stop_gradient(entropy)),
-        z=add_up(jax.lax.stop_gradient(penalty)),
+        total=add_up(weigh(losses + penalty)),
+        entropy=add_up(weigh(jax.lax.stop_gradient(entropy))),
+        z=add_up(weigh(jax.lax.stop_gradient(penalty))),
         correct=add_up(jax.lax.stop_gradient((picked >= best).astype(jnp.float32))),
         count=counted.sum().astype(jnp.float32),
     )

@@ -10,6 +10,7 @@ example.py      Piece, Example, Corruption: the base of all records below
 vocabulary.py   Vocabulary: what a record must know of a tokenizer
 decoding.py     CausalLM, PrefixLM, FillInTheMiddle
 masking.py      MaskedLM, ReplacedToken
+diffusion.py    MaskedDiffusion, BlockDiffusion
 sentences.py    NextSentence, SentenceOrder, GapSentences, Denoising
 spans.py        SpanCorruption, UL2
 """
@@ -17,6 +18,8 @@ spans.py        SpanCorruption, UL2
 from transformers_jax.objectives.decoding import CausalLM as CausalLM
 from transformers_jax.objectives.decoding import FillInTheMiddle as FillInTheMiddle
 from transformers_jax.objectives.decoding import PrefixLM as PrefixLM
+from transformers_jax.objectives.diffusion import BlockDiffusion as BlockDiffusion
+from transformers_jax.objectives.diffusion import MaskedDiffusion as MaskedDiffusion
 from transformers_jax.objectives.example import Corruption as Corruption
 from transformers_jax.objectives.example import Example as Example
 from transformers_jax.objectives.example import Piece as Piece
@@ -46,8 +49,8 @@ from transformers_jax.objectives.vocabulary import Vocabulary as Vocabulary
 OBJECTIVES: dict[str, type[Corruption]] = {
     record.__name__: record
     for record in (
-        *(CausalLM, PrefixLM, FillInTheMiddle, MaskedLM, ReplacedToken, NextSentence),
-        *(SentenceOrder, GapSentences, SpanCorruption, UL2, Denoising),
+        *(CausalLM, PrefixLM, FillInTheMiddle, MaskedLM, MaskedDiffusion, BlockDiffusion),
+        *(ReplacedToken, NextSentence, SentenceOrder, GapSentences, SpanCorruption, UL2, Denoising),
     )
 }
 """The records by name, as a run's config.json names them."""

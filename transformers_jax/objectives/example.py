@@ -27,16 +27,20 @@ class Piece(NamedTuple):
     ids: Int[np.ndarray, " n"]
     breaks: Int[np.ndarray, " s"]
     """where its sentences start, ascending; breaks[0] == 0"""
+    turn: float | None = None
+    """a number in [0, 1) for objectives that have `spread`: those of pieces that follow one another
+    lie evenly there; None: one is drawn"""
 
 
 @dataclass(frozen=True)
 class Example:
     """What a piece becomes: one or two sides, before rows are filled; or several texts, each of
-    which is read by itself and an example of its own. Arrays of sides and tags are int32."""
+    which is read by itself and an example of its own. Arrays of sides and tags are int32, those
+    of weights float32."""
 
     tokens: dict[str, np.ndarray] = field(default_factory=dict)
     """first side, length n: "input_ids"; where it is predicted "labels" (-100: ignored);
-    "token_type_ids" where used"""
+    "token_type_ids" where used; "weights" of the losses of its tokens, where they differ"""
     target: dict[str, np.ndarray] = field(default_factory=dict)
     """second side, length m: "decoder_input_ids" and "labels"; {} where there is one side"""
     tags: dict[str, np.ndarray] = field(default_factory=dict)
@@ -71,6 +75,12 @@ class Corruption(Settings):
     """whether it needs to know where sentences start"""
     single: ClassVar[bool] = False
     """whether a row holds one example always"""
+    spread: ClassVar[bool] = False
+    """whether pieces that follow one another are to differ evenly in what is drawn for them"""
+    copies: ClassVar[int] = 1
+    """how many times a model reads a row in a step"""
+    readings: ClassVar[int] = 1
+    """how many times held-out text is read, each time with other noise"""
     fractions: ClassVar[tuple[str, ...]] = ()
     """fields whose values lie between 0 and 1"""
 

@@ -24,7 +24,7 @@ a part of the vocabulary at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -42,6 +42,7 @@ from transformers_jax.nn.loss import (
     sum_of_means,
     vocabulary_loss,
 )
+from transformers_jax.objectives.diffusion import read_twice
 from transformers_jax.objectives.metrics import Batch, LossAndMetrics, Objective, require
 from transformers_jax.objectives.pairs import ComparesRows, contrastive, image_text
 from transformers_jax.settings import Settings
@@ -68,15 +69,18 @@ class Loss(Settings):
             )
         self.at_least("loss.", chunk=0, vocab=1)
 
-    def of(self, unembedding: Any, labels: Array) -> LossAndMetrics:
-        """(mean loss over the labels, what is reported of it), from the output embedding."""
-        sums = vocabulary_loss(unembedding, labels, **vars(self))
-        metrics = {"loss": (sums.total, sums.count), "accuracy": (sums.correct, sums.count)}
+    def of(self, unembedding: Any, labels: Array, weights: Array | None = None) -> LossAndMetrics:
+        """(mean loss over the labels, what is reported of it), from the output embedding. With
+        `weights` the mean is that of weighted losses over all tokens whose weight is above 0, with
+        a label or without."""
+        sums = vocabulary_loss(unembedding, labels, **vars(self), weights=weights)
+        count = sums.count if weights is None else (weights > 0).sum().astype(jnp.float32)
+        metrics = {"loss": (sums.total, count), "accuracy": (sums.correct, sums.count)}
         if self.smoothing or self.z:
-            metrics["cross_entropy"] = (sums.entropy, sums.count)
+            metrics["cross_entropy"] = (sums.entropy, count)
         if self.z:
-            metrics["z_loss"] = (sums.z, sums.count)
-        return sums.total / jnp.maximum(sums.count, 1.0), metrics
+            metrics["z_loss"] = (sums.z, count)
+        return sums.total / jnp.maximum(count, 1.0), metrics
 
 
 PLAIN = Loss()
@@ -176,6 +180,19 @@ def masked_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> 
     return loss.of(output.unembedding, labels)
 
 
+@_with_inputs(lambda model, batch: [read_twice(batch)])
+def masked_diffusion(
+    model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN
+) -> LossAndMetrics:
+    """Recovers hidden tokens, each by its `weights` Float[B T], which are 0 outside of the text:
+    per token of the text, a bound of -log p (objectives/diffusion.py). With `noised_ids` Int[B T]
+    these are read behind `input_ids`, in the same rows."""
+    require(batch, "labels", "weights")
+    read, count = _forward(model, read_twice(batch), key)[0].unembedding, batch["labels"].shape[1]
+    written = replace(read, features=read.features[:, -count:])  # the second copy, if there are two
+    return loss.of(written, batch["labels"], batch["weights"])
+
+
 @_with_inputs(_whole)
 def seq2seq_lm(model: Any, batch: Batch, key: Key | None, loss: Loss = PLAIN) -> LossAndMetrics:
     """Predicts the target from the source: `labels` Int[B T] are the tokens that are predicted.
@@ -269,6 +286,7 @@ def supervised(model: Any, batch: Batch, key: Key | None) -> LossAndMetrics:
 LOSSES: dict[str, Callable[..., LossAndMetrics]] = {
     "causal_lm": causal_lm,
     "masked_lm": masked_lm,
+    "masked_diffusion": masked_diffusion,
     "pretraining": pretraining,
     "seq2seq_lm": seq2seq_lm,
     "replaced_token": replaced_token,

@@ -14,7 +14,7 @@ import numpy as np
 from transformers_jax import processes, shard
 from transformers_jax.arrays import Array, Params
 from transformers_jax.nn.param import bind, merge, split
-from transformers_jax.objectives import CausalLM
+from transformers_jax.objectives import CausalLM, MaskedDiffusion
 from transformers_jax.tasks import Task
 from transformers_jax.tasks.base import in_order
 from transformers_jax.tasks.corpus import TaskCorpus
@@ -43,7 +43,8 @@ def evaluator(run: Run) -> Evaluate:
 
     It gives eval_loss, and eval_NAME for whatever else the objective reports, and eval_batches,
     on how many; those of a further set end in /SET. Bits per byte are given where every token of a
-    text is predicted. An evaluation that is stopped gives nothing. `show` gets how far it is.
+    text is predicted; of masked diffusion they are a bound. An evaluation that is stopped gives
+    nothing. `show` gets how far it is.
     """
     mesh, model, rows = run.mesh, run.model, run.config.data.batch
     if run.config.compute_dtype is not None:
@@ -108,6 +109,7 @@ def _means(run: Run, sums: Any, name: str) -> dict[str, float]:
         means |= {f"eval_{term}{end}": mean for term, mean in each.items()}
     density = run.corpus.bytes_per_token.get(held_out_name(name))
     whole = run.config.data.rows in ("stream", "crops") and type(run.config.objective) is CausalLM
+    whole = whole or isinstance(run.config.objective, MaskedDiffusion)
     if density and whole:
         of_words = means.get(f"eval_word_loss{end}", means[f"eval_loss{end}"])  # without routers'
         means[f"bits_per_byte{end}"] = of_words / math.log(2) / density

@@ -40,10 +40,12 @@ def evaluation_sets(
     for name in corpus.evaluation:
         if isinstance(corpus, TaskCorpus):
             part: Part = corpus.part(corpus.evaluation[name], 0, shuffle=False)
+            readings = 1
         else:
             part = held_out(config, corpus.evaluation[name], vocabulary)
+            readings = config.objective.readings
         where = name or config.data.path
-        batches = evaluation_batches(part, where, own)
+        batches = evaluation_batches(part, where, own, readings)
         counts = {name: settings.batches}
         if settings.final_batches not in (None, 0, settings.batches):
             counts[f"{name}/{FINAL}".lstrip("/")] = settings.final_batches

@@ -17,6 +17,7 @@ from transformers_jax.embedding.plan import EmbeddingPlan
 from transformers_jax.models.base import Model, rebuilt
 from transformers_jax.models.masks import masks_of
 from transformers_jax.nn.param import bind, params
+from transformers_jax.objectives import MaskedDiffusion
 from transformers_jax.processing.readers import Readers
 from transformers_jax.saving import save_pretrained
 from transformers_jax.tasks import Task
@@ -81,10 +82,17 @@ def _draw(run: Run, model: Callable[[], Model], say: Say) -> list[str]:
             examples=run.examples(settings.count),
             tokenizer=run.corpus.tokenizer,
             seed=run.config.seed,
+            mask=_mask_of(run),
         )
     except Exception as error:
         say(f"WARNING: no samples: {cause(error)}")
         return []
+
+
+def _mask_of(run: Run) -> int | None:
+    """The mask token of a run whose model writes by masks."""
+    written = isinstance(run.config.objective, MaskedDiffusion)
+    return run.vocabulary.special["mask"] if written else None
 
 
 def is_whole(model: Model) -> bool:

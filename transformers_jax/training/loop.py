@@ -17,7 +17,8 @@ import jax
 from transformers_jax import processes
 from transformers_jax.allocator import give_back
 from transformers_jax.data.packing import held, positions, rows_of, shorten
-from transformers_jax.data.stream import Position, prefetched
+from transformers_jax.data.prefetch import prefetched
+from transformers_jax.data.stream import Position
 from transformers_jax.tasks import Task
 from transformers_jax.tasks.figures import to_json
 from transformers_jax.training.checksums import names

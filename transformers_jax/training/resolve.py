@@ -194,7 +194,7 @@ def tokens_per_row(config: TrainConfig, stream: Stream) -> int:
 def flops_per_step(model: Model, config: TrainConfig, stream: Stream) -> float:
     """FLOPs of a step of a whole batch."""
     data, target = config.data, stream.layout.target or None
-    rows = data.batch * max(len(stream.layout.parts), 1)
+    rows = data.batch * max(len(stream.layout.parts), 1) * getattr(config.objective, "copies", 1)
     length: flops.Length = data.length
     if model.has_separate_towers:  # what one of them reads is no text
         length = {"text": data.length, "vision": stream.parts[0].example(0, 0).size}

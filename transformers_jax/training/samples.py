@@ -31,8 +31,10 @@ def draw_samples(
     examples: Sequence[Example] = (),
     tokenizer: Any = None,
     seed: int = 0,
+    mask: int | None = None,
 ) -> list[str]:
-    """`settings.count` texts: a decoder continues the prompt, other models answer the examples.
+    """`settings.count` texts: a decoder continues the prompt, and so does a model of masked
+    diffusion, whose mask token is `mask`; other models answer the examples.
 
     Without a tokenizer, texts are ids. Heads that give no text give no samples. Where the devices
     of several processes hold the model, each of them calls it with the same arguments.
@@ -41,6 +43,8 @@ def draw_samples(
         return []
     if head == "causal_lm":
         return continuations(model, settings, prompt, tokenizer, seed)
+    if mask is not None:
+        return revisions(model, settings, prompt, mask, tokenizer, seed)
     examples = examples[: settings.count]
     if head in ("masked_lm", "pretraining"):
         return [fill_in(model, example, tokenizer) for example in examples]
@@ -103,6 +107,32 @@ def continuations(
         do_sample=True,
         temperature=settings.temperature,
         top_k=settings.top_k,
+        key=jax.random.key(seed),
+    )
+    return [spell(tokenizer, row) for row in np.asarray(ids).tolist()]
+
+
+def revisions(
+    model: Any,
+    settings: Sample,
+    prompt: Int[np.ndarray, " T"],
+    mask: int,
+    tokenizer: Any,
+    seed: int,
+) -> list[str]:
+    """Texts that begin with the prompt, whose other tokens are written in any order."""
+    from transformers_jax.generation.revise import revise
+
+    rows = np.tile(prompt, (settings.count, 1))
+    room = min(_tables(model.config), default=len(prompt) + settings.tokens)
+    ids = revise(
+        model,
+        rows,
+        attention_mask=np.ones_like(rows),
+        max_new_tokens=max(1, min(settings.tokens, room - len(prompt))),
+        mask_token_id=mask,
+        do_sample=True,
+        temperature=settings.temperature,
         key=jax.random.key(seed),
     )
     return [spell(tokenizer, row) for row in np.asarray(ids).tolist()]
