@@ -81,7 +81,8 @@ def reading() -> dict[str, dict[str, float]]:
 def continuing() -> dict[str, float]:
     """Seconds until the first batch at step 0 and at a step far on."""
     from transformers_jax.data.config import Data
-    from transformers_jax.data.stream import Cursor, Part, Position, Stream, prefetched
+    from transformers_jax.data.prefetch import prefetched
+    from transformers_jax.data.stream import Cursor, Part, Position, Stream
     from transformers_jax.objectives import CausalLM
 
     data, tokens, vocabulary = Data(rows="packed", length=LENGTH, batch=BATCH), text(), words()

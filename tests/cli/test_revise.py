@@ -64,6 +64,13 @@ def test_each_pass_is_shown(folder, here):
     assert out.splitlines()[0] == "   0  ab___"
 
 
+def test_a_picture_of_the_passes_is_drawn(folder, tmp_path, here):
+    out = tmp_path / "pictures" / "revised.png"
+    said = here(folder, "--prompt", "a <mask> b", "--max-new-tokens", 30, "--out", out)
+    assert said.splitlines()[-1] == f"wrote {out}"
+    assert out.read_bytes()[:4] == b"\x89PNG"
+
+
 def test_ids_are_texts_without_a_tokenizer(folder, tokenizer, here):
     mask = tokenizer.special_id("mask")
     command = [folder, "--ids", f"66 {mask} 67", "--ids", f"{mask}", "--mask-token-id", mask]
@@ -89,6 +96,8 @@ def test_a_seed_draws_the_same_text(folder, here):
         (["--prompt", "a", "--mask-token-id", "3"], "--mask-token-id goes with --ids"),
         (["--prompt", "a", "--show", "--json"], "--show and --json exclude each other"),
         (["--prompt", "a"], "nothing to write"),
+        (["--prompt", "a", "--prompt", "b", "--out", "x.png"], "of one --prompt"),
+        (["--prompt", "a", "--out", "x.pdf"], "--out x.pdf: expected a .png file"),
         (["--prompt", "a", "--max-new-tokens", "99"], "the model has 40 positions"),
     ],
 )

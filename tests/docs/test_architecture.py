@@ -11,7 +11,7 @@ import pytest
 import transformers_jax as tj
 from tests.test_layers import LAYERS
 from transformers_jax.data.config import Data
-from transformers_jax.data.stream import prefetched
+from transformers_jax.data.prefetch import prefetched
 from transformers_jax.objectives import Example, MaskedLM
 from transformers_jax.objectives.example import Piece
 from transformers_jax.training.config import TrainConfig

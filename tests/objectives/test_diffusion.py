@@ -12,6 +12,7 @@ import pytest
 import transformers_jax as tj
 from tests.data.test_stream import stream
 from tests.objectives.corruption_cases import WORDS, make, piece
+from transformers_jax.data.config import Data
 from transformers_jax.data.evaluated import evaluation_batches
 from transformers_jax.graph import sequence
 from transformers_jax.objectives import (
@@ -22,6 +23,8 @@ from transformers_jax.objectives import (
     objective,
 )
 from transformers_jax.objectives.diffusion import NOISED, blockwise, noise
+from transformers_jax.training.compatible import check_objective
+from transformers_jax.training.config import TrainConfig
 
 V, MASK = 7, 6
 LOSS = objective("masked_diffusion")
@@ -267,3 +270,14 @@ def test_weights_of_another_shape_are_refused():
         LOSS(model(), {n: v for n, v in batch.items() if n != "weights"}, None)
     assert jnp.isfinite(LOSS(model(), batch, None)[0])
     assert WORDS.special["mask"] in make(MaskedDiffusion(), piece(29), 3).tokens["input_ids"]
+
+
+def test_a_model_that_reads_the_answer_elsewhere_is_refused():
+    run = lambda model, record: TrainConfig(
+        model=model, objective=record, data=Data(rows="packed", length=32)
+    )
+    perceiver = tj.PerceiverConfig(num_latents=4, d_latents=16, num_self_attends_per_block=1)
+    with pytest.raises(ValueError, match="would learn to copy; choose MaskedDiffusion"):
+        check_objective(run(perceiver, BlockDiffusion()))
+    check_objective(run(perceiver, MaskedDiffusion()))  # the advice
+    check_objective(run(tj.BertConfig(num_hidden_layers=1), BlockDiffusion()))

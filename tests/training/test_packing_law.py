@@ -11,11 +11,13 @@ from transformers_jax.data.stream import Part, Stream
 from transformers_jax.data.tokens import Tokens
 from transformers_jax.graph import CAUSAL, Same
 from transformers_jax.objectives import (
+    BlockDiffusion,
     CausalLM,
     Denoising,
     FillInTheMiddle,
     GapSentences,
     Loss,
+    MaskedDiffusion,
     MaskedLM,
     PrefixLM,
     SpanCorruption,
@@ -98,13 +100,20 @@ CASES = {
     "prefix": (LLAMA, PrefixLM()),
     "fill in the middle": (LLAMA, FillInTheMiddle()),
     "masked": (ENCODER, MaskedLM()),
+    "masked diffusion": (ENCODER, MaskedDiffusion()),
+    "block diffusion": (ENCODER, BlockDiffusion(block=4)),
     "spans": (T5, SpanCorruption()),
     "denoising": (bart, Denoising()),
     "gap sentences": (bart, GapSentences()),
 }
 
 EVERY = Same("document") | ~Same("document")
-DIFFERENTIATED = ("causal, learned positions", "masked", "spans")  # others: laws of the families
+DIFFERENTIATED = (
+    "causal, learned positions",
+    "masked",
+    "block diffusion",
+    "spans",
+)  # others: laws of the families
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -55,6 +56,8 @@ class Revise:
     ignore: Ignored = ()
     show: bool = False
     """print each text after every pass"""
+    out: DisallowNone[str | None] = None
+    """a .png file: a picture of one text after some of the passes (the extra viz)"""
     json: bool = False
     """a JSON object a line: prompt, text, and how many passes there were"""
 
@@ -70,6 +73,8 @@ class Revise:
             raise ValueError("--mask-token-id goes with --ids; a tokenizer names its own")
         if self.show and self.json:
             raise ValueError("--show and --json exclude each other")
+        if self.out is not None and (len(self.ids or self.prompt) != 1 or self.out[-4:] != ".png"):
+            raise ValueError(f"--out {self.out}: expected a .png file, of one --prompt or --ids")
         keep_compiled_programs()
         folder = model_folder(self.model)
         tokenizer = None if self.ids else texts.read_tokenizer(folder)
@@ -88,6 +93,8 @@ class Revise:
         made = tj.revise(model, **settings, return_dict_in_generate=True)
         for number, prompt in enumerate(prompts):
             self._print(tokenizer, number, prompt, made)
+        if self.out is not None:
+            self._draw(tokenizer, made)
 
     def _settings(self) -> dict[str, Any]:
         """The settings of `tj.revise`, and a key where something is drawn."""
@@ -112,6 +119,17 @@ class Revise:
             print_line(f"{done:>4}  {spelled(tokenizer, ids, steps <= done)}")
         if not self.show:
             print_line(text)
+
+    def _draw(self, tokenizer: Any, made: Any) -> None:
+        """Writes the picture of the first text."""
+        from transformers_jax.inspection.revised import draw_revised
+
+        length, out = int(made.lengths[0]), Path(str(self.out)).expanduser()
+        ids, steps = (np.asarray(x)[0, :length] for x in (made.sequences, made.steps))
+        words = [texts.decode(tokenizer, [token]) for token in ids.tolist()]
+        words = [" ".join(word.split()) or "·" for word in words]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        print_line(f"wrote {draw_revised(words, steps, out, f'{self.model}, pass by pass')}")
 
 
 def spelled(tokenizer: Any, ids: Int[np.ndarray, " T"], known: Any) -> str:

@@ -140,11 +140,20 @@ def noise(
 
 def read_twice(batch: Mapping[str, Any]) -> dict[str, Any]:
     """What a model is called with: a batch without its weights; where it has `noised_ids`, text and
-    noised text in one row, of which the second half has the labels."""
+    noised text in one row, of which the second half has the labels.
+
+    Raises:
+        ValueError: two texts of different shapes.
+    """
     inputs = {name: value for name, value in batch.items() if name != "weights"}
     if "noised_ids" not in inputs:
         return inputs
     ids, noised, labels = (inputs.pop(n) for n in ("input_ids", "noised_ids", "labels"))
+    if np.shape(ids) != np.shape(noised):
+        raise ValueError(
+            f"batch['noised_ids'] {np.shape(noised)} must have the shape of batch['input_ids'] "
+            f"{np.shape(ids)}: the same tokens, some of them hidden"
+        )
     array: Any = np if isinstance(ids, np.ndarray) else jnp  # what is on the host stays there
     row = lambda first, second: array.concatenate([first, second], axis=1)
     tags = dict(inputs.pop("tags", {}))

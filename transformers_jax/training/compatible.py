@@ -72,6 +72,7 @@ def check_objective(config: TrainConfig) -> None:
         _check_unseen(config, model)
     else:
         _check_both_sides(config, model)
+        _check_copies(config, model)
 
 
 def _has_vocabulary(config: TrainConfig) -> bool:
@@ -191,6 +192,18 @@ def _advice(config: TrainConfig) -> str:
     if getattr(config.model, "is_decoder", None) is False:
         return "pass --model.is-decoder, or choose an objective of encoders such as MaskedLM"
     return "choose another model, or store a causal mask in model.transformers_jax"
+
+
+def _check_copies(config: TrainConfig, model: Any) -> None:
+    """Raises ValueError where a row holds its text twice, as it is and with tokens hidden, and
+    something else than the objective's mask says which of them is seen."""
+    if config.objective.copies > 1 and any(s.masks("cross") for s in model.stacks().values()):
+        raise ValueError(
+            f"{type(config.objective).__name__} reads a text beside its own answer, and the mask "
+            f"{config.objective.mask(packed=False)} hides it; in {config.model.model_type} other "
+            "tokens read the whole row, so that the model would learn to copy; choose "
+            "MaskedDiffusion, or a model whose tokens attend to one another only"
+        )
 
 
 def _check_both_sides(config: TrainConfig, model: Any) -> None:
