@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import jax.numpy as jnp
 from flax import nnx
@@ -20,18 +20,19 @@ from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import FULL, Edges, Mask, Nodes
 from transformers_jax.nn.affine import affine
 from transformers_jax.nn.attend import attend, attend_with_weights
-from transformers_jax.nn.embed.virtual import with_prefix
 from transformers_jax.nn.extend import Summaries
 from transformers_jax.nn.key_values import KeyValues, apart, side_by_side
 from transformers_jax.nn.noise import numbered_key
-from transformers_jax.nn.norm import head_norm
-from transformers_jax.nn.operation import Op, OpResult
+from transformers_jax.nn.operation import OpResult
 from transformers_jax.nn.param import param
-from transformers_jax.nn.position import rotate, score_module
+from transformers_jax.nn.position import score_module
+from transformers_jax.nn.relation import Relation
 from transformers_jax.shard import constrain
 from transformers_jax.sizes import check_count, check_positive, check_rate
 
 PROJECTIONS = ("query", "key", "value", "out")
+
+Projection = Literal["separate", "shared", "none"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class AttentionSpec(spec.OpSpec):
         heads, kv, kv_heads, value: H, K, G (default H) and U (default K).
         source: width of what keys and values are computed from, if not the stream.
         scale: multiplies q . k; default 1 / sqrt(K).
-        bias: which projections have one, of query, key, value, out.
+        projection: what makes queries and keys of tokens: a matrix for each, one that both share,
+            or nothing (`nn.relation`).
+        bias: which projections have one, of query, key, value, out; that of a shared one is
+            called query.
         relations: masks of further relations. Each has queries, keys and values of its own, and the
             messages of all are added before the output projection (Longformer).
         score: what positions add to the scores, learned by this layer; the result of the stack's
@@ -61,6 +65,7 @@ class AttentionSpec(spec.OpSpec):
     source: int | None = None
     mask: Mask = FULL
     scale: float | None = None
+    projection: Projection = "separate"
     rotary: spec.Rotary | None = None
     bias: tuple[str, ...] = ()
     relations: tuple[Mask, ...] = ()
@@ -91,6 +96,28 @@ class AttentionSpec(spec.OpSpec):
                 f"heads ({self.heads}) must be a multiple of kv_heads ({self.groups}): "
                 "each key/value head serves the same number of query heads"
             )
+        self._check_projection()
+
+    def _check_projection(self) -> None:
+        """Raises ValueError for a projection that there is not, and for what it leaves out."""
+        if self.projection not in get_args(Projection):
+            choices = ", ".join(map(repr, get_args(Projection)))
+            raise ValueError(f"projection of an attention is {self.projection!r}; not {choices}")
+        if self.projection == "separate":
+            return
+        absent = {"key"} if self.projection == "shared" else {"query", "key"}
+        shared = isinstance(self.score, spec.Disentangled) and self.score.shared
+        refused = {
+            f"bias={self.bias}": absent.intersection(self.bias),
+            f"kv_heads={self.kv_heads} of {self.heads} heads": self.groups != self.heads,
+            f"source={self.source}": self.source is not None,
+            "Disentangled(shared=True)": shared,
+        }
+        if given := [name for name, there in refused.items() if there]:
+            raise ValueError(
+                f"projection={self.projection!r}: keys have no projection of their own, which "
+                f"{', '.join(given)} needs; leave it out, or projection='separate'"
+            )
 
     @property
     def masks(self) -> tuple[Mask, ...]:  # type: ignore[override]
@@ -111,8 +138,10 @@ class AttentionSpec(spec.OpSpec):
 
     def flops(self, width, queries, keys, edges) -> spec.OpFlops:
         values, keys_from = self.value or self.kv, self.source or width
-        projected = width * self.heads * self.kv * queries
-        projected += self.groups * keys_from * (self.kv + values) * keys
+        made = {"none": 0, "shared": max(queries, keys), "separate": queries}[self.projection]
+        projected = width * self.heads * self.kv * made
+        of_keys = self.kv if self.projection == "separate" else 0
+        projected += self.groups * keys_from * (of_keys + values) * keys
         projected *= 1 + len(self.relations)
         dense = 2.0 * (projected + self.heads * values * width * queries)
         attention = 2.0 * self.heads * (self.kv + values) * sum(map(edges, self.masks))
@@ -125,7 +154,9 @@ class AttentionSpec(spec.OpSpec):
         heads = f"{self.heads} heads of {self.kv}"
         if self.groups != self.heads:
             heads += f" sharing {self.groups} key/value heads"
-        more = {"soft cap": self.softcap, "sinks": self.sinks}
+        more: dict[str, Any] = {"soft cap": self.softcap, "sinks": self.sinks}
+        more["queries and keys by one projection"] = self.projection == "shared"
+        more["tokens as queries and keys"] = self.projection == "none"
         return ", ".join([heads, *(name for name, value in more.items() if value)])
 
     collects = frozenset({"weights"})
@@ -137,77 +168,6 @@ class AttentionOutput(NamedTuple):
     x: Float[Array, "B T D"]
     cache: KeyValues | None
     weights: Float[Array, "B H T S"] | None
-
-
-class Relation(Op):
-    """Queries, keys and values of one relation between tokens."""
-
-    def __init__(self, attention: AttentionSpec, width: int, initial: spec.Initial):
-        self.spec = attention
-        a, K = attention, attention.kv
-        sizes = {"embed": width, "heads": a.heads, "kv_heads": a.groups, "kv": K}
-        of_values = {**sizes, "kv": a.value or K}
-
-        def weight(role: str, axes: str, sizes, source: int | None = None):
-            return param(axes, {**sizes, "embed": source or width}, initial.draw(role, sizes))
-
-        def bias(role: str, axes: str, sizes):
-            return param(axes, sizes, spec.ZEROS) if role in a.bias else None
-
-        self.query = weight("query", "embed heads kv", sizes)
-        self.key = weight("key", "embed kv_heads kv", sizes, a.source)
-        self.value: Any = weight("value", "embed kv_heads kv", of_values, a.source)
-        self.query_bias = bias("query", "heads kv", sizes)
-        self.key_bias = bias("key", "kv_heads kv", sizes)
-        self.value_bias = bias("value", "kv_heads kv", of_values)
-        self.query_norm = head_norm(a.norm, a.heads, K, "heads")
-        self.key_norm = head_norm(a.norm, a.groups, K, "kv_heads")
-
-    def queries(
-        self, x: Array, rotation: tuple[Array, Array] | None = None
-    ) -> Float[Array, "B T H K"]:
-        """Queries of the tokens of `x`, rotated if there is a rotation."""
-        q = into_heads(x, self.query, self.query_bias)
-        q = q if self.query_norm is None else self.query_norm(q)
-        return constrain(self._rotated(q, rotation), "batch length heads kv")
-
-    def project(
-        self, source: Array, rotation: tuple[Array, Array] | None = None
-    ) -> tuple[Float[Array, "B S G K"], Float[Array, "B S G U"]]:
-        """Keys, rotated if there is a rotation, and values of a source."""
-        return self.keys_of(source, rotation), self.values_of(source, rotation)
-
-    def keys_of(
-        self, source: Array, rotation: tuple[Array, Array] | None = None
-    ) -> Float[Array, "B S G K"]:
-        """The keys of a source, rotated if there is a rotation."""
-        k = into_heads(source, self.key, self.key_bias)
-        k = self._rotated(k if self.key_norm is None else self.key_norm(k), rotation)
-        return constrain(k, "batch length kv_heads kv")
-
-    def values_of(
-        self, source: Array, rotation: tuple[Array, Array] | None = None
-    ) -> Float[Array, "B S G U"]:
-        """The values of a source, rotated where the rotation is of values, too."""
-        v = into_heads(source, self.value, self.value_bias)
-        v = self._rotated(v, rotation) if self.spec.rotary and self.spec.rotary.values else v
-        return constrain(v, "batch length kv_heads kv")
-
-    def keys(self, tokens, edges: Edges, cache: KeyValues | None, rotation, prefix: Any = None):
-        """(keys, values, cache) of all nodes that `edges` lead from: those of the tokens, behind
-        those in the cache; those of a source that is cached are computed once."""
-        if cache is not None and cache.kind == "cross":
-            return *cache.read(tokens.dtype), cache
-        k, v = self.project(tokens, rotation)
-        k, v = (k, v) if prefix is None else with_prefix(k, v, prefix, edges.q)
-        if cache is None:
-            return k, v, None
-        k, v, cache = cache.extend(k, v, edges.q)
-        return k.astype(tokens.dtype), v.astype(tokens.dtype), cache
-
-    def _rotated(self, x: Array, rotation: tuple[Array, Array] | None) -> Array:
-        interleaved = self.spec.rotary is not None and self.spec.rotary.interleaved
-        return x if rotation is None else rotate(x, rotation, interleaved)
 
 
 class Attention(Relation):
@@ -341,10 +301,3 @@ class Attention(Relation):
         )
         y, weights = apart(attended.x, attended.weights, x)
         return OpResult(y, attended.cache, {} if weights is None else {"weights": weights})
-
-
-def into_heads(
-    x: Float[Array, "B T D"], weight: nnx.Param, bias: nnx.Param | None
-) -> Float[Array, "B T H K"]:
-    """The projection of a stream into heads."""
-    return affine("btd,dhk->bthk", x, weight, bias)

@@ -23,11 +23,12 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float
 from transformers_jax.nn.affine import affine
 from transformers_jax.nn.attend import Message, Score
-from transformers_jax.nn.attention import Attention, AttentionSpec, into_heads
+from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.edge_scores import AdditiveRule, EdgeKeyRule, EdgeValueRule
 from transformers_jax.nn.feedforward import activation
 from transformers_jax.nn.noise import dropout, numbered_key
 from transformers_jax.nn.param import add, param
+from transformers_jax.nn.relation import into_heads
 from transformers_jax.sizes import check_count
 
 ENTERING = 2**31 - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from transformers_jax.graph import Nodes, PerLayer
@@ -162,6 +163,11 @@ class StackSpec:
                 f"needs self-attention of one size that reads it; these read it: "
                 f"{number or 'none'}; give each attention a score of its own"
             )
+
+    def with_ops(self, change: Callable[[OpSpec], OpSpec]) -> StackSpec:
+        """The stack with other operations in its layers."""
+        changed = lambda block: tuple(replace(b, op=change(b.op)) for b in block)
+        return replace(self, blocks=tuple(map(changed, self.blocks)))
 
     @property
     def applied(self) -> tuple[Block, ...]:

@@ -154,8 +154,7 @@ def with_ops(stages: StagesSpec, change: Callable[[OpSpec], OpSpec]) -> StagesSp
     for stage in stages.stages:
         own = stage.stack
         if own is not None:
-            changed = lambda block: tuple(replace(b, op=change(b.op)) for b in block)
-            own = replace(own, blocks=tuple(map(changed, own.blocks)))
+            own = own.with_ops(change)
         parts.append(replace(stage, stack=own))
     return replace(stages, stages=tuple(parts))
 

@@ -15,11 +15,12 @@ from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import Edges
 from transformers_jax.nn.affine import affine
 from transformers_jax.nn.attend import Score, ScoreRule
-from transformers_jax.nn.attention import Attention, AttentionSpec, into_heads
+from transformers_jax.nn.attention import Attention, AttentionSpec
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.norm import Norm
 from transformers_jax.nn.operation import OpResult
 from transformers_jax.nn.param import param
+from transformers_jax.nn.relation import into_heads
 
 PAIR = "pair"
 """The stream of pairs of residues, [B T T D]."""

@@ -20,12 +20,12 @@ from transformers_jax.arrays import Array, Float
 from transformers_jax.graph import FULL, Mask
 from transformers_jax.nn.affine import affine
 from transformers_jax.nn.attend import Score, ScoreRule, reference
-from transformers_jax.nn.attention import into_heads
 from transformers_jax.nn.folding.attention import PAIR
 from transformers_jax.nn.folding.rigid import Rigid, rigid_of, without_turning_gradient
 from transformers_jax.nn.noise import dropout
 from transformers_jax.nn.operation import Op, OpResult
 from transformers_jax.nn.param import param
+from transformers_jax.nn.relation import into_heads
 
 FRAMES = "frames"
 """The stream of frames, [B T 7]: a quaternion and a translation of each residue."""
