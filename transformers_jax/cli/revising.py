@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from tyro.conf import DisallowNone, UseAppendAction
 
-from transformers_jax.arrays import Int
 from transformers_jax.cli import texts
 from transformers_jax.cli.files import trained
 from transformers_jax.cli.models import Ignored, Model
@@ -63,6 +61,8 @@ class Revise:
 
     def run(self) -> None:
         """Prints the texts."""
+        import numpy as np
+
         import transformers_jax as tj
 
         if self.ids and self.prompt:
@@ -107,6 +107,8 @@ class Revise:
         return settings
 
     def _print(self, tokenizer: Any, number: int, prompt: str, made: Any) -> None:
+        import numpy as np
+
         ids, steps = np.asarray(made.sequences)[number], np.asarray(made.steps)[number]
         length = int(made.lengths[number])
         ids, steps = ids[:length], steps[:length]
@@ -122,6 +124,8 @@ class Revise:
 
     def _draw(self, tokenizer: Any, made: Any) -> None:
         """Writes the picture of the first text."""
+        import numpy as np
+
         from transformers_jax.inspection.revised import draw_revised
 
         length, out = int(made.lengths[0]), Path(str(self.out)).expanduser()
@@ -132,8 +136,10 @@ class Revise:
         print_line(f"wrote {draw_revised(words, steps, out, f'{self.model}, pass by pass')}")
 
 
-def spelled(tokenizer: Any, ids: Int[np.ndarray, " T"], known: Any) -> str:
+def spelled(tokenizer: Any, ids: Any, known: Any) -> str:
     """A text of which some tokens are not known yet."""
+    import numpy as np
+
     if tokenizer is None:
         return " ".join(str(token) if here else GAP for token, here in zip(ids.tolist(), known))
     mask = tokenizer.special_id("mask")
