@@ -32,28 +32,29 @@ def readings(layers: int) -> tuple[dict[str, Callable[[], Any]], float]:
     config = tj.LlamaConfig(**{**LLAMA, "num_hidden_layers": layers})
     model = tj.from_config(config, head="causal_lm", key=jax.random.key(0)).with_layers("list")
     weights = [w for w in jax.tree.leaves(tj.functional(model)[1]) if w.ndim > 1]
-    *matrices, table = sorted(weights, key=lambda w: w.size)
+    # as products see them: what is read is the first axis, or the last
     width = config.hidden_size
-    # as a product sees them: what is read comes first, or last
-    flat = [w.reshape(width, -1) if w.shape[0] == width else w.reshape(-1, width) for w in matrices]
+    read_first = lambda w: w.shape[0] == width
+    flat = [w.reshape(width, -1) if read_first(w) else w.reshape(-1, width) for w in weights]
 
     @jax.jit
     def sums(weights):
         return [w.sum() for w in weights]
 
     @jax.jit
-    def products(x, matrices, table):
-        for w in matrices:
-            y = x[:, :1] if w.shape[0] == 1 else x
-            y = jnp.resize(y, (1, w.shape[0])) if y.shape[1] != w.shape[0] else y
-            x = jax.lax.optimization_barrier(y @ w)
-        return jnp.resize(x, (1, width)) @ table.T
+    def products(weights):
+        first = jnp.float32(1)  # each product waits for the one before
+        for w in weights:
+            w = w.T if w.shape[0] == config.vocab_size else w
+            row = jnp.full((1, w.shape[0]), first)
+            first = jax.lax.optimization_barrier(row @ w)[0, 0]
+        return first
 
-    ids, row = jnp.ones((1, 4), jnp.int32), jnp.ones((1, width))
+    ids = jnp.ones((1, 4), jnp.int32)
     write = lambda new: np.asarray(tj.generate(model, ids, max_new_tokens=new, pad_token_id=0))
     named = {
         "sums": lambda: jax.block_until_ready(sums(weights)),
-        "products": lambda: products(row, flat, table).block_until_ready(),
+        "products": lambda: products(flat).block_until_ready(),
         "few": lambda: write(FEW),
         "many": lambda: write(MANY),
     }

@@ -56,7 +56,15 @@ BEHIND = """
   the row for all cores was measured, because XLA computed them again for each reduction of the
   norm behind them. ViT-B's step is behind for the reason of BERT's.
 - *Decoding with many rows, on a CPU*: of a step of GPT-2 with 32 rows, 95 of 126 ms are matrix
-  products, for which XLA takes longer than oneDNN where there are few rows.
+  products. Of weights that are stored by inputs, as ours, XLA's library makes a packed copy in each
+  product: with 32 rows and 768 x 3072 it reaches 65 GFLOP/s, and 129 where the same weights are
+  stored by outputs (41 and 80 with 16 rows of 2048 x 8192; below 8 rows and above 64 they are as
+  fast). So do short prompts, beams and servers: 16 slots have 16 rows.
+- *Decoding one row of a billion parameters in float32*: a step is as fast as its products alone,
+  and they read weights at three quarters of the speed of the memory. `python -m
+  benchmarks.bandwidth`, four rounds in turns: sums of the weights 19.0 GB/s (18.3-21.0), their
+  products with one row in a chain 14.4 (14.2-15.1), `generate` 14.5 (13.8-15.2). What is left of
+  the distance is the prompt, whose rows are few.
 - *Decoding in bfloat16, on a CPU*: XLA has no product in bfloat16 there and converts the weights
   to float32, once for all steps: they have the memory and the speed of float32. oneDNN multiplies
   in bfloat16 on processors that can.
