@@ -20,6 +20,7 @@ from transformers_jax.data.files import (
     lines_of,
     without_mark,
 )
+from transformers_jax.data.generated import generated_records
 from transformers_jax.data.records import (
     PARQUET,
     TABLES,
@@ -33,7 +34,7 @@ from transformers_jax.data.texts import FIELD, RULES, Source, Texts, check_encod
 BUILT_IN = ("python_docs",)
 EXPECTED = (
     "a text, a folder, a pattern, .jsonl, .csv, .parquet, a .bin or .npy file of token ids, "
-    f"{', '.join(BUILT_IN)}, tfds:NAME, or hf:NAME"
+    f"{', '.join(BUILT_IN)}, generated:NAME, tfds:NAME, or hf:NAME"
 )
 SEPARATORS = {"file": "\n\n", "paragraph": "\n\n", "line": "\n"}
 
@@ -69,6 +70,8 @@ def open_source(
     if path.startswith(("tfds:", "hf:")):
         scheme, name = path.split(":", 1)
         return (prepared.open_tfds if scheme == "tfds" else prepared.open_hf)(name, field)
+    if path.startswith("generated:"):
+        return _generated(path, field)
     if path in BUILT_IN:
         texts = lambda split: Texts(lambda: (one.text for one in python_docs.load()[split]))
         splits = {split: texts(split) for split in ("train", "validation")}
@@ -96,6 +99,17 @@ def open_source(
         files=tuple(files),
         note="; ".join([*([note] if note else []), *notes]),
     )
+
+
+def _generated(path: str, field: str) -> Source:
+    """The texts of a table that is made on the spot."""
+    found = {
+        split: tuple(text_of(record, field, where) for where, record in records)
+        for split, records in generated_records(path.removeprefix("generated:")).items()
+    }
+    splits = {split: Texts(partial(iter, texts)) for split, texts in found.items()}
+    content = digest("\n".join(text for texts in found.values() for text in texts))
+    return Source(path, splits, fingerprint=content)
 
 
 # ---------------------------------------------------------------- reading files

@@ -2,6 +2,7 @@
 
 from transformers_jax.metrics.answers import squad, squad_v2
 from transformers_jax.metrics.classes import classification, confusion, multi_label
+from transformers_jax.metrics.contacts import contact_precision
 from transformers_jax.metrics.ranking import reranking, retrieval
 from transformers_jax.metrics.tags import Span, entities, scheme_of, spans, tags_of
 from transformers_jax.metrics.texts import (
@@ -19,6 +20,7 @@ __all__ = [
     "character_error_rate",
     "classification",
     "confusion",
+    "contact_precision",
     "entities",
     "exact_match",
     "mean_and_deviation",

@@ -20,6 +20,7 @@ digits.py      handwritten digits as pictures; all of them, by writer, and ten o
 imports.py     the modules of the standard library, and which imports which, as a graph
 cartpole.py    episodes of CartPole, by policies of mixed quality
 generalist.py  a picture, a text and an episode in each record
+coevolution.py  proteins of an invented family, whose contacts are known
 two_pictures.py  two shapes, and a question about one of them
 """
 
@@ -128,6 +129,18 @@ def _morse(split: str) -> list[dict[str, Any]]:
     return tones.morse(split)
 
 
+def _coevolution(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import coevolution
+
+    return coevolution.records(split)
+
+
+def _independent(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import coevolution
+
+    return coevolution.records(split, coupled=False)
+
+
 def _glyphs(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import glyphs
 
@@ -201,6 +214,8 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "dtmf": _dtmf,
     "morse": _morse,
     "spoken_digits": _spoken_digits,
+    "coevolution": _coevolution,
+    "independent": _independent,
     "glyphs": _glyphs,
     "digits": _digits,
     "digits_by_writer": _digits_by_writer,
