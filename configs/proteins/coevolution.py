@@ -3,10 +3,12 @@
 Source:    Rives et al. 2021; contacts from attention: Rao et al. 2020.
 Command:   python -m train.pretrain configs/proteins/coevolution.py
 Hardware:  two CPU cores, shared with other processes.
-Time:      67 s of processor time for 500 steps.
-Result:    2.44 nats per masked residue of held-out proteins, 28% right. Of the 16 pairs with the
-           highest mean over all heads (symmetric, corrected) half are among the 16 that touch; by
-           chance 2.7% are. 2026-11-30, the same proteins as a FASTA file.
+Control:   the same with --data.path generated:independent, whose places have the same letters and
+           do not depend on each other.
+Time:      4 minutes for 1,500 steps.
+Result:    2.07 nats per masked residue of held-out proteins, 35% right. The 16 pairs with the
+           highest mean over all heads (symmetric, corrected) are the 16 that touch, by chance 2.7%
+           are; two heads alone find all 16. Control: 2.50 nats, and none of the 16. 2026-12-01.
 """
 
 from transformers_jax.data.config import Data
@@ -37,7 +39,7 @@ def config() -> TrainConfig:
             path="generated:coevolution", tokenizer="residues", length=42, batch=64, rows="padded"
         ),
         optimizer=AdamW(peak=2e-3, schedule=Cosine(warmup=50, final=0.05), b2=0.98),
-        steps=500,
+        steps=1500,
         evaluation=Evaluation(every=300, batches=4, final_batches=8),
         sample=Sample(count=0),
         out="runs/proteins/coevolution",

@@ -1,4 +1,5 @@
-"""The gallery has a picture of each family that sees, hears or acts, which its command makes."""
+"""The gallery has a picture of each family that sees, hears, acts, or knows a structure, which its
+command makes."""
 
 import re
 from pathlib import Path
@@ -10,13 +11,14 @@ import pytest
 from tests.laws.families.test_modalities import MODALITIES
 from train.gallery.__main__ import EVERY, main
 from train.gallery.pictures import SIDE, falls
+from train.gallery.structures import STRUCTURED
 
 DOCS = Path(__file__).parents[2] / "docs"
 PARTS = ("_text_model", "_vision_model", "_qformer")  # of families that are shown whole
 
 
 def test_each_family_that_sees_or_hears_has_a_picture():
-    families = {family for family in MODALITIES if not family.endswith(PARTS)}
+    families = {family for family in MODALITIES if not family.endswith(PARTS)} | {*STRUCTURED}
     files = {file.stem for file in (DOCS / "gallery").glob("*.png")}
     shown = re.findall(r"\(gallery/(.+)\.png\)", (DOCS / "gallery.md").read_text())
     assert families == EVERY.keys() == files == {*shown}

@@ -1,4 +1,4 @@
-"""One picture for each family that sees, hears or acts:
+"""One picture for each family that sees, hears, acts, or knows a structure:
 
     python -m train.gallery [FAMILY ...] [--out DIR]
 
@@ -6,10 +6,11 @@ Tiny models learn to name a handwritten digit that lies somewhere on a picture o
 the tones of a second of sound. What they then attend to is drawn, by the figures of
 `transformers-jax inspect`; of a model that acts, what it obtains. The page: docs/gallery.md.
 
-    pictures.py   digits on noise, and for each family a config and its figure
-    sounds.py     tones one after the other, likewise
-    actions.py    episodes, likewise
-    __main__.py   training, by a step of one's own, and the command
+    pictures.py    digits on noise, and for each family a config and its figure
+    sounds.py      tones one after the other, likewise
+    actions.py     episodes, likewise
+    structures.py  proteins, and modules with their imports, likewise
+    __main__.py    training, by a step of one's own, and the command
 """
 
 from __future__ import annotations
@@ -28,15 +29,21 @@ import optax
 from tyro.conf import DisallowNone, Positional
 
 import transformers_jax as tj
-from train.gallery import actions, pictures, sounds
+from train.gallery import actions, pictures, sounds, structures
 from train.gallery.actions import ACTED, Acted
 from train.gallery.pictures import SHOWN, Shown
 from train.gallery.sounds import HEARD, Heard
+from train.gallery.structures import STRUCTURED, Structured
 from transformers_jax.flags import parse
 
-Family = Shown | Heard | Acted
-EVERY: dict[str, Family] = {**SHOWN, **HEARD, **ACTED}
-MAKERS: dict[type, Any] = {Shown: pictures, Heard: sounds, Acted: actions}
+Family = Shown | Heard | Acted | Structured
+EVERY: dict[str, Family] = {**SHOWN, **HEARD, **ACTED, **STRUCTURED}
+MAKERS: dict[type, Any] = {
+    Shown: pictures,
+    Heard: sounds,
+    Acted: actions,
+    Structured: structures,
+}
 """What makes the batches and figures of a family."""
 
 
