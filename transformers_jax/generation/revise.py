@@ -5,8 +5,8 @@ few proposals stay, the surest or random ones; then it reads the row again. What
 of the masks, between them or behind, is never changed. Blocks, if there are any, are written from
 left to right.
 
-Sources: Nie et al. 2025 (LLaDA), section 2.4 and algorithms 4 and 5; Sahoo et al. 2024 (MDLM),
-section 3.2; Arriola et al. 2025 (block diffusion), algorithm 2.
+Sources: Nie et al. 2025 (LLaDA), section 2.4 (low-confidence remasking, blocks); Sahoo et al. 2024
+(MDLM), section 3.2; Arriola et al. 2025 (block diffusion), section 3.2.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ bound of the probability of a text: with t the share that is hidden, uniform in 
 
 which is the mean of -log p over all orders in which the tokens can be written, one after the other.
 
-Sources: Sahoo et al. 2024 (MDLM), section 3.3 and equation 11; Nie et al. 2025 (LLaDA), sections
-2.1 and 2.2; Arriola et al. 2025 (block diffusion), sections 3 and 4.
+Sources: Sahoo et al. 2024 (MDLM), sections 3.3 to 3.5; Nie et al. 2025 (LLaDA), sections 2.1 and
+2.2; Arriola et al. 2025 (block diffusion), sections 3 and 4.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class MaskedDiffusion(Corruption):
     Consecutive pieces of a text have shares that lie evenly in (0, 1], so that a batch has all of
     them. Special tokens of the text are hidden like any other; nothing is put around it.
 
-    Source: Sahoo et al. 2024, section 3.5 (evenly spread shares); Nie et al. 2025, equations 3 and
-    6 (a number of tokens that is fixed, for evaluation).
+    Source: Nie et al. 2025, section 2.2 and its bound of fixed numbers of tokens, for evaluation;
+    Sahoo et al. 2024 (shares that are spread evenly over a batch).
     """
 
     head: ClassVar[str] = "masked_lm"
@@ -86,8 +86,8 @@ class BlockDiffusion(MaskedDiffusion):
     itself and to the blocks before it as they are. Blocks of one token make it an autoregressive
     model (exactly, with `counted`), one block as long as the row makes it masked diffusion.
 
-    Source: Arriola et al. 2025, sections 3.1 (the bound), 3.2 and appendix B.6 (the two copies and
-    their mask).
+    Source: Arriola et al. 2025, sections 3.1 (the bound) and 3.2 (the two copies and their
+    mask).
     """
 
     copies: ClassVar[int] = 2

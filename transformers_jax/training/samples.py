@@ -131,6 +131,7 @@ def revisions(
         attention_mask=np.ones_like(rows),
         max_new_tokens=max(1, min(settings.tokens, room - len(prompt))),
         mask_token_id=mask,
+        order="random",  # by which texts are drawn from the model's own distribution
         do_sample=True,
         temperature=settings.temperature,
         key=jax.random.key(seed),
