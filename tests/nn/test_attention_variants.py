@@ -13,13 +13,19 @@ from transformers_jax.graph import CAUSAL, FULL, Near, connect, sequence
 from transformers_jax.nn.attend import reference
 from transformers_jax.nn.attend.score import Weighting
 from transformers_jax.nn.attention import Attention, AttentionSpec
+from transformers_jax.nn.operation import Source
 from transformers_jax.nn.param import bind, initialise, params
+from transformers_jax.nn.stack import Stack
+from transformers_jax.spec import Branch, Execution, StackSpec
 
 B, T, D, H, K = 2, 7, 12, 3, 4
 PLAIN = AttentionSpec(H, K, mask=CAUSAL)
 VARIANTS = {
     "gram": {"projection": "none", "bias": ("value", "out")},
     "shared": {"projection": "shared", "bias": ("query", "value", "out")},
+    "additive": {"score": spec.Additive()},
+    "linear": {"score": spec.Kernel()},
+    "both": {"score": spec.Kernel(), "projection": "shared", "bias": ("query",)},
 }
 
 
@@ -126,6 +132,9 @@ def test_tokens_that_are_queries_fill_their_heads():
 def test_descriptions_and_flops_say_what_is_not_multiplied():
     described = {name: replace(PLAIN, projection=name).describe() for name in ("shared", "none")}
     assert described["shared"] == "3 heads of 4, queries and keys by one projection"
+    of = lambda score: replace(PLAIN, score=score).describe()
+    assert of(spec.Additive()) == "3 heads of 4, additive scores"
+    assert of(spec.Kernel()) == "3 heads of 4, linear"
     assert described["none"] == "3 heads of 4, tokens as queries and keys"
     counts = [
         replace(PLAIN, projection=name).flops(D, T, T, lambda mask: T * T).projections
@@ -133,6 +142,67 @@ def test_descriptions_and_flops_say_what_is_not_multiplied():
     ]
     matrix = 2.0 * T * D * H * K
     assert counts == [4 * matrix, 3 * matrix, 2 * matrix]
+
+
+# ---------------------------------------------------------------- scores
+
+
+def elu(x):
+    return np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1)
+
+
+@pytest.mark.parametrize("groups", [H, 1])
+def test_additive_and_linear_weights_are_those_of_their_papers(groups):
+    """v . tanh(q + k) in the softmax (Bahdanau et al. 2014, A.1.2), and the share of
+    phi(q) . phi(k) (Katharopoulos et al. 2020, equation 4)."""
+    x = tokens()
+
+    def parts(score):
+        module = attention(kv_heads=groups, score=score)
+        q, k = np.asarray(module.queries(x)), np.asarray(module.project(x)[0])
+        return module, q[:, :, None], np.repeat(k, H // groups, 2)[:, None]
+
+    module, q, k = parts(spec.Additive())
+    scores = np.einsum("btshk,hk->bhts", np.tanh(q + k), params(module)["score"]["vector"])
+    np.testing.assert_allclose(weights(module, x), softmax(scores), atol=2e-6)
+    module, q, k = parts(spec.Kernel())
+    products = np.einsum("btshk,btshk->bhts", *np.broadcast_arrays(elu(q) + 1, elu(k) + 1))
+    shares = products / products.sum(-1, keepdims=True)
+    np.testing.assert_allclose(weights(module, x), shares, atol=2e-6)
+    scaled = np.einsum("btshk,btshk->bhts", *np.broadcast_arrays(q, k)) / K**0.5
+    assert np.abs(shares - softmax(scaled)).max() > 0.1  # the control
+
+
+@pytest.mark.parametrize("score", [spec.Additive(), spec.Kernel()], ids=str)
+def test_they_are_scores_of_cross_attention_too(score):
+    """Where additive scores began: a decoder that attends to what an encoder read."""
+    branch = Branch("cross", AttentionSpec(H, K, score=score), source="encoder")
+    stack = initialise(Stack(StackSpec(D, ((branch,),), initial=spec.Initial(0.4)), Execution()),
+                       jax.random.key(0))  # fmt: skip
+    x, source = tokens(), tokens(1, 9)
+    got = stack(x, sequence(T), sources={"encoder": Source(source, sequence(9))}).x - x
+    own = attention(mask=FULL, score=score)
+    own = bind(own, jax.tree.map(lambda leaf: leaf[0], params(stack)["blocks"]["0"]["cross"]))
+    edges = connect(FULL, sequence(T), sequence(9))
+    np.testing.assert_allclose(got, own(x, edges, source=source).x, atol=1e-5)
+    with pytest.raises(ValueError, match="its score would not be computed there"):
+        Branch("cross", AttentionSpec(H, K, score=spec.Buckets()), source="encoder")
+
+
+def test_additive_scores_read_features_of_edges():
+    op = replace(PLAIN, score=spec.Additive(features=("link", 3)))
+    stack = initialise(
+        Stack(StackSpec(D, ((Branch("self", op),),), initial=spec.Initial(0.4)), Execution()),
+        jax.random.key(0),
+    )
+    links = np.random.default_rng(3).normal(size=(B, T, T, 3)).astype(np.float32)
+    run = lambda links: stack(tokens(), sequence(T), pairs={"link": links}).x
+    changed = links.copy()
+    changed[:, 4, 2] += 1.0
+    differs = np.abs(run(links) - run(changed)).max((0, 2)) > 1e-5
+    np.testing.assert_array_equal(differs, np.arange(T) == 4)
+    with pytest.raises(ValueError, match=r"scores read the features \['link'\] of edges"):
+        stack(tokens(), sequence(T))
 
 
 # ---------------------------------------------------------------- decoding

@@ -48,7 +48,7 @@ def lower(edges: Edges) -> Lowered:
         Refused: naming the part of the mask, or the nodes, that the options cannot describe.
     """
     causal, left, right, segments = False, None, None, set()
-    for part in _conjuncts(edges.mask):
+    for part in conjuncts(edges.mask):
         match part:
             case Full():
                 continue
@@ -69,10 +69,11 @@ def lower(edges: Edges) -> Lowered:
     return Lowered(causal, left, right, lengths, tuple(sorted(segments)))
 
 
-def _conjuncts(mask: Mask) -> Iterator[Mask]:
+def conjuncts(mask: Mask) -> Iterator[Mask]:
+    """The parts of which a mask is the conjunction."""
     if isinstance(mask, All):
-        yield from _conjuncts(mask.a)
-        yield from _conjuncts(mask.b)
+        yield from conjuncts(mask.a)
+        yield from conjuncts(mask.b)
     else:
         yield mask
 

@@ -19,7 +19,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Key
 from transformers_jax.graph import FULL, Edges, Mask, Nodes
 from transformers_jax.nn.affine import affine
-from transformers_jax.nn.attend import attend, attend_with_weights
+from transformers_jax.nn.attend import attend, attend_with_weights, linear
 from transformers_jax.nn.extend import Summaries
 from transformers_jax.nn.key_values import KeyValues, apart, side_by_side
 from transformers_jax.nn.noise import numbered_key
@@ -145,6 +145,9 @@ class AttentionSpec(spec.OpSpec):
         projected *= 1 + len(self.relations)
         dense = 2.0 * (projected + self.heads * values * width * queries)
         attention = 2.0 * self.heads * (self.kv + values) * sum(map(edges, self.masks))
+        if isinstance(self.score, spec.Kernel) and all(map(linear.is_order, self.masks)):
+            attention = 2.0 * self.kv * values * (self.groups * keys + self.heads * queries)
+            attention *= len(self.masks)  # sums of keys, and what queries read of them
         if isinstance(self.score, spec.Disentangled):  # products with the rows of a table
             rows = min(2 * self.score.reach, 2 * queries - 1)
             attention += 2.0 * self.heads * self.kv * len(self.score.terms) * queries * rows
@@ -156,6 +159,8 @@ class AttentionSpec(spec.OpSpec):
             heads += f" sharing {self.groups} key/value heads"
         more: dict[str, Any] = {"soft cap": self.softcap, "sinks": self.sinks}
         more["queries and keys by one projection"] = self.projection == "shared"
+        more["additive scores"] = isinstance(self.score, spec.Additive)
+        more["linear"] = isinstance(self.score, spec.Kernel)
         more["tokens as queries and keys"] = self.projection == "none"
         return ", ".join([heads, *(name for name, value in more.items() if value)])
 

@@ -22,6 +22,7 @@ from transformers_jax import spec
 from transformers_jax.arrays import Array, Float, Int, Key, wide
 from transformers_jax.graph import Nodes
 from transformers_jax.nn.attend import Score, ScoreRule
+from transformers_jax.nn.attend.linear import KernelRule
 from transformers_jax.nn.disentangled import Disentangled, RelativeTable
 from transformers_jax.nn.edge_scores import AdditiveRule, EdgeRule
 from transformers_jax.nn.grid_bias import GridBias, grid_of
@@ -288,6 +289,8 @@ def score_module(
             return RuleScore(AlibiRule(score))
         case spec.Counted():
             return RuleScore(CountedRule(score))
+        case spec.Kernel():
+            return RuleScore(KernelRule())
     assert attention is not None  # all others are shaped by its heads
     sizes = {"embed": width, "heads": attention.heads, "kv": attention.kv}
 

@@ -36,6 +36,7 @@ from transformers_jax.spec.position import DynamicScaling as DynamicScaling
 from transformers_jax.spec.position import EdgeFeatures as EdgeFeatures
 from transformers_jax.spec.position import GridBias as GridBias
 from transformers_jax.spec.position import GridRotary as GridRotary
+from transformers_jax.spec.position import Kernel as Kernel
 from transformers_jax.spec.position import LinearScaling as LinearScaling
 from transformers_jax.spec.position import Llama3Scaling as Llama3Scaling
 from transformers_jax.spec.position import LongScaling as LongScaling

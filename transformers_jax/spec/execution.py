@@ -7,7 +7,7 @@ from typing import Literal
 
 from transformers_jax.arrays import to_dtype
 
-ENGINES = ("reference", "tiled", "xla", "cudnn", "pallas", "edges")
+ENGINES = ("reference", "tiled", "xla", "cudnn", "pallas", "edges", "linear")
 """The engines of attention, `nn/attend/`."""
 REMAT = (
     "full",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from transformers_jax.sizes import check_rate
 from transformers_jax.spec.norm import Norm
 from transformers_jax.spec.operation import OpSpec, ResidualSpec
+from transformers_jax.spec.position import Additive, Kernel
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Branch:
                 f"the branch {self.name!r} has the source {self.source!r}, and its operation "
                 "attends to nothing; leave the source out, or choose one with a mask"
             )
-        present = {"rotary": self.op.rotary, "extend": self.op.extend, "score": self.op.score}
+        score = None if self._compares(self.op.score) else self.op.score
+        present = {"rotary": self.op.rotary, "extend": self.op.extend, "score": score}
         present["relations"] = self.op.masks[1:]
         if refused := [name for name, value in present.items() if value]:
             raise ValueError(
@@ -89,6 +91,11 @@ class Branch:
                 "not be computed there: rotations, further relations, further keys and scores of "
                 "positions are those of self-attention; leave it out, or source=None"
             )
+
+    @staticmethod
+    def _compares(score: Any) -> bool:
+        """Whether a score is of a query and a key alone, whatever these are computed from."""
+        return isinstance(score, Kernel) or (isinstance(score, Additive) and not score.features)
 
 
 Block = tuple[Branch, ...]

@@ -190,6 +190,14 @@ class Additive:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """The weight of a key is phi(query) . phi(key) by the sum of these, phi(x) = elu(x) + 1, in
+    place of the softmax of scaled products (Katharopoulos et al. 2020, section 3.2): its score is
+    the logarithm. Along masks of `Full`, `Before` and `Same` time and memory are linear in the
+    tokens (`nn.attend.linear`). No scale enters it."""
+
+
+@dataclass(frozen=True)
 class Counted:
     """A key counts `times` times in the softmax where the query's tag `query` and the key's tag
     `key` are above 0: log(times) is added to the score (BigBird, whose random blocks may be one
@@ -262,6 +270,7 @@ ScoreSpec = (
     | RelativeTable
     | Disentangled
     | Additive
+    | Kernel
     | Counted
     | EdgeFeatures
     | GridBias

@@ -18,6 +18,7 @@ from transformers_jax.spec.position import (
     Counted,
     EdgeFeatures,
     GridBias,
+    Kernel,
     OwnScore,
     RelativeTable,
     Rotary,
@@ -148,7 +149,8 @@ class StackSpec:
     def _check_score(self) -> None:
         """Raises ValueError for a score with parameters for each head, and not one number of heads
         among the self-attention that reads it."""
-        if self.score is None or isinstance(self.score, RelativeTable | Alibi | Counted | GridBias):
+        unshaped = RelativeTable | Alibi | Counted | GridBias | Kernel
+        if self.score is None or isinstance(self.score, unshaped):
             return
         branches = dict.fromkeys(branch for block in self.blocks for branch in block)
         ops = [
@@ -200,7 +202,8 @@ class StackSpec:
         """The names of the features of edges that scores of self-attention read."""
         scores = [self.score, *(op.score for op in self.ops)]
         names = {score.pairs for score in scores if isinstance(score, EdgeFeatures)}
-        own = (score.pairs for score in scores if isinstance(score, OwnScore))
+        own = [score.pairs for score in scores if isinstance(score, OwnScore)]
+        own += [s.features[:1] for s in scores if isinstance(s, Additive) and s.features]
         return frozenset(names).union(*own)
 
     @property

@@ -6,6 +6,8 @@
     cudnn       the fused kernel of NVIDIA's library, for graphs that its arguments can say
     pallas      one kernel for every mask, written in Pallas (GPU and TPU)
     edges       edge by edge, in time and memory linear in the edges: for graphs that are lists
+    linear      by sums over keys, in time and memory linear in the tokens: for weights that are
+                products of feature maps
 
 Every backend computes exactly what `reference` computes, or refuses and says why.
 """
@@ -24,7 +26,7 @@ from transformers_jax.arrays import Array, Float, Key, is_symbolic
 from transformers_jax.graph import Edges, matrices
 from transformers_jax.graph.listed import list_of
 from transformers_jax.graph.lower import Refused
-from transformers_jax.nn.attend import fused, listed, pallas, reference, tiled
+from transformers_jax.nn.attend import fused, linear, listed, pallas, reference, tiled
 from transformers_jax.nn.attend.score import Message, MessageRule, Score, ScoreRule
 from transformers_jax.nn.attend.sharded import sharded
 
@@ -47,6 +49,7 @@ BACKENDS: dict[str, Callable[..., Array]] = {
     "cudnn": fused.cudnn,
     "pallas": functools.partial(sharded, pallas.attend),
     "edges": listed.attend,
+    "linear": linear.attend,
 }
 
 SHORT = 2**14
@@ -94,6 +97,8 @@ def attend(
     reads = (score is not None and score.rule.pairs) or message is not None
     if reads and last != "edges":  # features of edges are T x S arrays as it is
         last = "reference"
+    if score is not None and score.rule.engine is not None and last != "edges":
+        fused = [score.rule.engine]
     for name in fused:
         try:
             return BACKENDS[name](q, k, v, edges, **options)

@@ -20,11 +20,13 @@ class ScoreRule:
         replaces: whether the result takes the place of the dot product (additive attention).
         pairs: the names of the arrays of features of edges that it reads.
         by_row: whether its parameters have a row for each row of the batch.
+        engine: the name of one that computes it in a way of its own, which "auto" tries first.
     """
 
     replaces = False
     pairs: tuple[str, ...] = ()
     by_row = False
+    engine: str | None = None
 
     def __call__(
         self,
