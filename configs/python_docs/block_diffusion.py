@@ -1,16 +1,15 @@
-"""The same model and text as masked_diffusion.py, in blocks: from left to right, each by diffusion.
+"""masked_diffusion.py goes on in blocks of eight bytes: from left to right, each by diffusion.
 
-Blocks of one token make it an autoregressive model of the same size, with the same parameters and
-on the same documents: the last of the three runs.
-
-Source:    Arriola et al. 2025, sections 3 to 5.
-Command:   python -m train.pretrain configs/python_docs/block_diffusion.py
-           python -m train.pretrain configs/python_docs/block_diffusion.py --objective.block 1 \\
-               --out runs/python_docs/blocks_of_one
-           transformers-jax report runs/python_docs/{masked_diffusion,block_diffusion,blocks_of_one}
+Source:    Arriola et al. 2025, section 3; its models begin as masked diffusion as well. Blocks of
+           one token (--objective.block 1) make it an autoregressive model.
+Command:   python -m train.pretrain configs/python_docs/masked_diffusion.py
+           python -m train.pretrain configs/python_docs/block_diffusion.py
+           transformers-jax report runs/python_docs/masked_diffusion \\
+               runs/python_docs/block_diffusion runs/python_docs/bytes_causal
 Hardware:  two CPU cores, shared with other processes.
-Time:      pending
-Result:    pending
+Time:      268 s from start to report, on busy cores, after the run that it begins with.
+Result:    at most 3.69 bits per byte of held-out text (a bound), where that run has 3.71: so few
+           steps are only a beginning. 2026-12-01, Python 3.11.7, text fc398ec27f691872.
 """
 
 from transformers_jax.data.config import Data
