@@ -51,7 +51,7 @@ class AttentionSpec(spec.OpSpec):
             messages of all are added before the output projection (Longformer).
         score: what positions add to the scores, learned by this layer; the result of the stack's
             score is its input. None: the stack's score, if any.
-        extend: keys beyond those of the source, computed from it.
+        extend: keys beyond those of the source, computed from it: summaries, or memory.
         norm: normalises queries and keys: each head alike, or as `spec.OfHeads` says.
         softcap: scores become softcap * tanh(scores / softcap).
         sinks: a learned logit per head that takes weight and has no value.
@@ -70,7 +70,7 @@ class AttentionSpec(spec.OpSpec):
     bias: tuple[str, ...] = ()
     relations: tuple[Mask, ...] = ()
     score: spec.ScoreSpec | None = None
-    extend: spec.Summaries | None = None
+    extend: spec.Summaries | spec.Recurrence | None = None
     norm: spec.Norm | spec.OfHeads | None = None
     softcap: float | None = None
     sinks: bool = False
@@ -162,6 +162,8 @@ class AttentionSpec(spec.OpSpec):
         more["additive scores"] = isinstance(self.score, spec.Additive)
         more["linear"] = isinstance(self.score, spec.Kernel)
         more["tokens as queries and keys"] = self.projection == "none"
+        if isinstance(self.extend, spec.Recurrence):
+            more[f"memory before segments of {self.extend.size}"] = True
         return ", ".join([heads, *(name for name, value in more.items() if value)])
 
     collects = frozenset({"weights"})
@@ -197,7 +199,7 @@ class Attention(Relation):
         self.out_bias = param("embed", sizes, spec.ZEROS) if "out" in a.bias else None
         self.relations = nnx.List(Relation(a, width, initial) for _ in a.relations)
         self.score = score_module(a.score, a, width, initial) if a.score else None
-        self.extend = Summaries(a.extend, width) if a.extend else None
+        self.extend = Summaries(a.extend, width) if isinstance(a.extend, spec.Summaries) else None
         self.sinks = param("heads", sizes, spec.ZEROS) if a.sinks else None
 
     def __call__(

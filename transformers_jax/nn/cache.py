@@ -298,7 +298,7 @@ def empty_cache(
                 if branch.source in sources:
                     entry[branch.name] = source_keys(branch.name, sources[branch.source][0])
                 continue
-            if len(op.masks) > 1 or op.extend:
+            if len(op.masks) > 1 or (op.extend is not None and not op.extend.cached):
                 raise ValueError(
                     "an attention with several relations, or with keys beyond its tokens, "
                     "keeps no cache: call the model with whole rows"

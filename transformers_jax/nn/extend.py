@@ -1,4 +1,5 @@
-"""Keys beyond the tokens of a source: summaries that all tokens attend to (Guo et al. 2022, 3.2).
+"""Keys beyond the tokens of a source: summaries that all tokens attend to (Guo et al. 2022, 3.2),
+or the tokens of earlier segments as memory (Dai et al. 2019).
 
 A layout (`StackSpec.layout`) gives each token the tag `block`, the number of the block to which it
 belongs, and -1 to padding. A summary is the normalised sum of the tokens of one block.
@@ -15,7 +16,7 @@ from flax import nnx
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Bool, Float
-from transformers_jax.graph import Nodes, concatenate
+from transformers_jax.graph import Mask, Nodes, concatenate
 from transformers_jax.nn.norm import Norm
 
 
@@ -45,6 +46,23 @@ def count(extend: spec.Summaries, length: int) -> int:
 def belongs(nodes: Nodes, blocks: int) -> Bool[Array, "b T N"]:
     """Which token is part of which block."""
     return nodes.tag("block")[..., None] == np.arange(blocks)
+
+
+def drawn(extend: Any, mask: Mask, nodes: Nodes, cache: Any = None) -> tuple[Mask, Nodes]:
+    """The mask and the keys of edges into the tokens `nodes`, with those that extend them. A step
+    of decoding makes none: what is in the cache is all that there is to hear, by the mask itself.
+    """
+    if cache is not None:
+        return mask, cache.keys(mask, nodes)
+    if isinstance(extend, spec.Recurrence):
+        return extend.parted(mask), remembered(nodes)
+    return mask, nodes if extend is None else extended(extend, nodes)
+
+
+def remembered(nodes: Nodes) -> Nodes:
+    """The nodes of tokens and, behind them, of the same as memory."""
+    zeros: Any = np.zeros((1, nodes.length), np.int32)
+    return concatenate(nodes.with_tags(memory=zeros), nodes.with_tags(memory=zeros + 1))
 
 
 def extended(extend: spec.Summaries, nodes: Nodes) -> Nodes:

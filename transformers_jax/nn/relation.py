@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 from flax import nnx
+from jax.lax import stop_gradient
 
 from transformers_jax import spec
 from transformers_jax.arrays import Array, Float
@@ -101,6 +103,9 @@ class Relation(Op):
             return *cache.read(tokens.dtype), cache
         k, v = self.project(tokens, rotation)
         k, v = (k, v) if prefix is None else with_prefix(k, v, prefix, edges.q)
+        if cache is None and isinstance(self.spec.extend, spec.Recurrence):
+            memory = self.project(stop_gradient(tokens), rotation)
+            k, v = (jnp.concatenate(pair, 1) for pair in zip((k, v), memory))
         if cache is None:
             return k, v, None
         k, v, cache = cache.extend(k, v, edges.q)

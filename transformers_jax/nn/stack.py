@@ -25,7 +25,7 @@ from transformers_jax.graph import Edges, Mask, Nodes, connect
 from transformers_jax.nn.attend import Score, prepare
 from transformers_jax.nn.block import Block, Streams
 from transformers_jax.nn.cache import Cache, CacheEntry, CacheSpec, empty_cache
-from transformers_jax.nn.extend import extended
+from transformers_jax.nn.extend import drawn
 from transformers_jax.nn.key_values import KeyValues
 from transformers_jax.nn.layers import layer_of
 from transformers_jax.nn.noise import dropout, numbered_key, split_key
@@ -263,10 +263,9 @@ class Stack(nnx.Module):
         for op in (branch.op for branch in self._attends(False)):
             for mask in op.masks:
                 if (None, mask, op.extend) not in edges:
-                    keys = nodes if cache is None else cache.keys(mask, nodes)
-                    keys = keys if op.extend is None else extended(op.extend, keys)
-                    drawn = connect(mask, nodes, keys, pairs, self.spec.features)
-                    edges[None, mask, op.extend] = prepare(drawn, how)
+                    along, keys = drawn(op.extend, mask, nodes, cache)
+                    graph = connect(along, nodes, keys, pairs, self.spec.features)
+                    edges[None, mask, op.extend] = prepare(graph, how)
             if op.rotary is not None and (op.rotary, op.rotated) not in rotations:
                 rotations[op.rotary, op.rotated] = rotation(op.rotary, op.rotated, nodes, key)
         present = {name: source.nodes for name, source in sources.items()}
@@ -274,8 +273,8 @@ class Stack(nnx.Module):
         self._check_sources(present)
         for branch in self._attends(True):
             for mask in branch.op.masks if branch.source in present else ():
-                drawn = connect(mask, attending, present[branch.source], pairs)
-                edges[branch.source, mask, None] = prepare(drawn, how)
+                graph = connect(mask, attending, present[branch.source], pairs)
+                edges[branch.source, mask, None] = prepare(graph, how)
         return Context(
             nodes=nodes,
             edges=edges,

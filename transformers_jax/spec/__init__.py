@@ -19,6 +19,7 @@ from transformers_jax.spec.initial import Sizes as Sizes
 from transformers_jax.spec.layers import TOKENS as TOKENS
 from transformers_jax.spec.layers import Block as Block
 from transformers_jax.spec.layers import Branch as Branch
+from transformers_jax.spec.layers import Recurrence as Recurrence
 from transformers_jax.spec.layers import Summaries as Summaries
 from transformers_jax.spec.norm import LayerNorm as LayerNorm
 from transformers_jax.spec.norm import Norm as Norm

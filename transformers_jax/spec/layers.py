@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from transformers_jax.sizes import check_rate
+from transformers_jax.graph import Block as SameBlock
+from transformers_jax.graph import Mask, Where
+from transformers_jax.sizes import check_count, check_rate
 from transformers_jax.spec.norm import Norm
 from transformers_jax.spec.operation import OpSpec, ResidualSpec
 from transformers_jax.spec.position import Additive, Kernel
@@ -17,9 +19,32 @@ class Summaries:
     They carry the tag `summary`."""
 
     tags: ClassVar[frozenset[str]] = frozenset({"summary"})
+    cached: ClassVar[bool] = False
+    """Whether a token that is written needs no further keys: those of its cache are enough."""
 
     block: int
     norm: Norm
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """More keys: the tokens again, as memory. Rows are cut into segments of `size` tokens; what a
+    token hears of segments before its own is memory, through whose states no gradient goes (Dai et
+    al. 2019, Transformer-XL, section 3.2). How far it reaches is the mask's. Memory carries the tag
+    `memory`."""
+
+    tags: ClassVar[frozenset[str]] = frozenset({"memory"})
+    cached: ClassVar[bool] = True
+
+    size: int
+
+    def __post_init__(self):
+        check_count("Recurrence.size", self.size)
+
+    def parted(self, mask: Mask) -> Mask:
+        """The edges of `mask` to tokens and to memory: each edge once, by its segment."""
+        own = SameBlock(self.size)
+        return mask & ((own & ~Where("memory")) | (~own & Where("memory")))
 
 
 TOKENS = "tokens"

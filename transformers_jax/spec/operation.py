@@ -52,7 +52,8 @@ class OpSpec:
     """The names of its further results (`nn.operation.OpResult.collected`)."""
 
     extend: Any = None
-    """More keys, computed from those of the source; it has the `tags` that they carry."""
+    """More keys, computed from those of the source; it has the `tags` that they carry, and says
+    whether a token that is written does without them (`cached`)."""
 
     rotary: Rotary | None = None
     """The rotation of its queries and keys."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from transformers_jax.graph import Nodes, PerLayer
 from transformers_jax.sizes import check_probability, check_rate
 from transformers_jax.spec.initial import Initial
-from transformers_jax.spec.layers import TOKENS, Block, check_names
+from transformers_jax.spec.layers import TOKENS, Block, Recurrence, check_names
 from transformers_jax.spec.norm import Norm
 from transformers_jax.spec.operation import OpSpec
 from transformers_jax.spec.position import (
@@ -124,6 +124,17 @@ class StackSpec:
                 "layers; give one for each"
             )
         self._check_score()
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        """Raises ValueError for memory of tokens and arrays of pairs of them, which hold none."""
+        remembering = [op for op in self.ops if isinstance(op.extend, Recurrence)]
+        pairs = self.features.union(*(mask.pairs for op in remembering for mask in op.masks))
+        if remembering and pairs:
+            raise ValueError(
+                f"{remembering[0].extend} makes keys of earlier tokens, and the array of pairs "
+                f"{min(pairs)!r} has none for them; leave out what reads it, or the recurrence"
+            )
 
     def _check_order(self) -> None:
         """Raises ValueError for an order of layers that there are not, or that are not alike."""
