@@ -11,7 +11,7 @@ import pytest
 
 from transformers_jax.data import generated, python_docs
 from transformers_jax.data.config import Table
-from transformers_jax.data.generated import TABLES, entities, facts, glyphs, packages, tones
+from transformers_jax.data.generated import TABLES, entities, facts, glyphs, packages, sums, tones
 from transformers_jax.data.generated.entities import Documented, Namespace
 from transformers_jax.data.generated.splits import SPLITS, split_of
 from transformers_jax.data.python_docs import Document
@@ -46,6 +46,21 @@ def test_a_table_is_the_same_again_and_its_splits_share_no_record(name):
     sizes = {split: len(records) for split, records in tables.items()}
     assert min(sizes.values()) > 50, sizes
     assert sizes["train"] > 2 * sizes["validation"], sizes
+
+
+def test_a_sum_in_steps_is_that_of_its_columns():
+    assert sums.steps(418305, 279946) == "5+6+0=11 0+4+1=05 3+9+0=12 8+9+1=18 1+7+1=09 4+2+0=06"
+    tables = zip(TABLES["sums"]("test"), TABLES["sums_in_steps"]("test"))
+    for direct, stepwise in list(tables)[:200]:
+        assert direct["prompt"] == stepwise["prompt"]
+        a, b = map(int, direct["prompt"].rstrip("=").split("+"))
+        assert direct["response"] == f" {a + b:07}"
+        assert stepwise["response"].endswith(f" is{direct['response']}")
+        columns = stepwise["response"].split(" is ")[0].split()
+        carried = [0, *(int(column[-2]) for column in columns)]
+        assert [int(column[4]) for column in columns] == carried[:-1]
+        digits = "".join(column[-1] for column in reversed(columns))
+        assert int(f"{carried[-1]}{digits}") == a + b
 
 
 def test_two_in_ten_are_held_out():

@@ -11,6 +11,7 @@ function_names.py  docstrings, and the names that they describe
 facts.py       contexts about invented people, and questions
 dates.py       dates as people write them, and as ISO 8601 does
 numbers.py     numbers in words and in digits
+sums.py        sums of two numbers, with what is written on the way or without
 docstrings.py  functions, and the first lines of their docstrings
 spoken.py      digits as espeak-ng speaks them
 tones.py       numbers as they are dialled and letters in Morse code, as sound in noise
@@ -97,6 +98,18 @@ def _numbers(split: str) -> list[dict[str, Any]]:
     from transformers_jax.data.generated import numbers
 
     return numbers.records(split)
+
+
+def _sums(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import sums
+
+    return sums.records(split)
+
+
+def _sums_in_steps(split: str) -> list[dict[str, Any]]:
+    from transformers_jax.data.generated import sums
+
+    return sums.records(split, in_steps=True)
 
 
 def _function_names(split: str) -> list[dict[str, Any]]:
@@ -209,6 +222,8 @@ TABLES: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     "dates": _dates,
     "dotted_dates": _dotted_dates,
     "numbers": _numbers,
+    "sums": _sums,
+    "sums_in_steps": _sums_in_steps,
     "docstrings": _docstrings,
     "preferences": _preferences,
     "dtmf": _dtmf,
