@@ -277,7 +277,9 @@ def test_a_model_that_reads_the_answer_elsewhere_is_refused():
         model=model, objective=record, data=Data(rows="packed", length=32)
     )
     perceiver = tj.PerceiverConfig(num_latents=4, d_latents=16, num_self_attends_per_block=1)
-    with pytest.raises(ValueError, match="would learn to copy; choose MaskedDiffusion"):
-        check_objective(run(perceiver, BlockDiffusion()))
-    check_objective(run(perceiver, MaskedDiffusion()))  # the advice
+    convolved = tj.DebertaV2Config(num_hidden_layers=1, conv_kernel_size=3)
+    for model, what in ((perceiver, "other tokens read"), (convolved, "a convolution reads")):
+        with pytest.raises(ValueError, match=f"{what} the whole row.*choose MaskedDiffusion"):
+            check_objective(run(model, BlockDiffusion()))
+        check_objective(run(model, MaskedDiffusion()))  # the advice
     check_objective(run(tj.BertConfig(num_hidden_layers=1), BlockDiffusion()))

@@ -21,6 +21,7 @@ from transformers_jax.data.tokens import Tokens
 from transformers_jax.graph import attends_ahead
 from transformers_jax.models.causal import unattended
 from transformers_jax.models.config import FamilyConfig
+from transformers_jax.nn.convolution import ConvolutionSpec
 from transformers_jax.nn.embed import nodes_of
 from transformers_jax.nn.loss import IGNORED
 from transformers_jax.objectives import OBJECTIVES, Vocabulary, objective
@@ -197,12 +198,17 @@ def _advice(config: TrainConfig) -> str:
 def _check_copies(config: TrainConfig, model: Any) -> None:
     """Raises ValueError where a row holds its text twice, as it is and with tokens hidden, and
     something else than the objective's mask says which of them is seen."""
-    if config.objective.copies > 1 and any(s.masks("cross") for s in model.stacks().values()):
+    if config.objective.copies == 1:
+        return
+    ops = {op for stack in model.stacks().values() for op in stack.spec.ops}
+    convolves = any(isinstance(op, ConvolutionSpec) for op in ops)
+    if convolves or any(stack.masks("cross") for stack in model.stacks().values()):
         raise ValueError(
             f"{type(config.objective).__name__} reads a text beside its own answer, and the mask "
-            f"{config.objective.mask(packed=False)} hides it; in {config.model.model_type} other "
-            "tokens read the whole row, so that the model would learn to copy; choose "
-            "MaskedDiffusion, or a model whose tokens attend to one another only"
+            f"{config.objective.mask(packed=False)} hides it; in {config.model.model_type} "
+            f"{'a convolution reads' if convolves else 'other tokens read'} the whole row, so that "
+            "the model would learn to copy; choose MaskedDiffusion, or a model whose tokens attend "
+            "to one another only"
         )
 
 
