@@ -191,6 +191,7 @@ from .models.dinov2_with_registers import (
 )
 from .models.dinov3_vit import DINOv3ViTConfig as DINOv3ViTConfig
 from .models.distilbert import DistilBertConfig as DistilBertConfig
+from .models.dit import DiTConfig as DiTConfig
 from .models.electra import ElectraConfig as ElectraConfig
 from .models.encoder_decoder import EncoderDecoderConfig as EncoderDecoderConfig
 from .models.esm import EsmConfig as EsmConfig

@@ -81,7 +81,7 @@ def save_pretrained(
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model.plan, EmbeddingPlan):
         entries, folder = write_modules(model, entries, folder)
-    files.save(entries, folder, max_shard_size=max_shard_size)
+    files.save(entries, folder, max_shard_size=max_shard_size, stem=config.WEIGHTS)
     dtype = jnp.dtype(next(iter(values.values())).dtype).name
     config = without(config).replace(**{OWN_KEY: masks})
     config.replace(architectures=(config.architecture(head),), dtype=dtype).save(folder)

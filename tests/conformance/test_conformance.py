@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transformers_jax.models import FAMILIES, MODULES
+from transformers_jax.models import DIFFUSERS, FAMILIES, MODULES
 
 HERE = Path(__file__).parent
 CASES = sorted((HERE / "cases").glob("*/case.json"))
@@ -24,7 +24,12 @@ def kinds(path):
     """What a case shows: a family, and a head of any family."""
     config = json.loads((path.parent / "config.json").read_text())
     name = (config.get("architectures") or [""])[0]
-    return {config.get("module", config.get("model_type")), name.partition("For")[2] or "states"}
+    return {family(config), name.partition("For")[2] or "states"}
+
+
+def family(config):
+    """What a config.json calls its family."""
+    return config.get("_class_name", config.get("module", config.get("model_type")))
 
 
 def quick_and_slow(paths):
@@ -46,5 +51,4 @@ def test_the_case_conforms(path):
 
 def test_every_family_has_a_case():
     configs = [json.loads((path.parent / "config.json").read_text()) for path in CASES]
-    families = {config.get("module", config.get("model_type")) for config in configs}
-    assert families >= {*FAMILIES, *MODULES}
+    assert {family(config) for config in configs} >= {*FAMILIES, *MODULES, *DIFFUSERS}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers_jax.models import FAMILIES, MODULES, TIMM
+from transformers_jax.models import DIFFUSERS, FAMILIES, MODULES, TIMM
 from transformers_jax.models.base import Plan
 from transformers_jax.models.electra import ElectraConfig
 from transformers_jax.objectives import OBJECTIVES
@@ -30,8 +30,8 @@ RESULTS = ROOT / "tests" / "conformance" / "results.json"
 MODELS = ROOT / "transformers_jax" / "models"
 
 TIMM_KINDS = {f"timm {start}*": address for start, address in TIMM.items()}
-KINDS = {**FAMILIES, **MODULES, **TIMM_KINDS}
-"""All families: by `model_type`, by module, and those of timm by how their architectures begin."""
+KINDS = {**FAMILIES, **MODULES, **DIFFUSERS, **TIMM_KINDS}
+"""All families: by `model_type`, by module, by class of diffusers, and those of timm by how their architectures begin."""
 SAVED = ("same bytes", "current names")
 NAMES = {
     "blip": "BLIP",
@@ -119,7 +119,7 @@ def family_of(case: str) -> str:
     config = json.loads((CASES / case / "config.json").read_text())
     if "architecture" in config and not {"module", "model_type"} & set(config):
         return next(f"timm {s}*" for s in TIMM if config["architecture"].startswith(s))
-    return config.get("module", config.get("model_type"))
+    return config.get("_class_name", config.get("module", config.get("model_type")))
 
 
 def towers_of_cases() -> set[str]:
@@ -180,7 +180,7 @@ class Family:
         """How it differs from the others."""
         if self.kind in MODULES:
             return "modules of PyTorch code"
-        if {"pixel_values", "x"} & self.arguments:
+        if {"pixel_values", "x", "timestep"} & self.arguments:
             return "images, and images with texts"
         if "input_values" in self.arguments:
             return "sound"

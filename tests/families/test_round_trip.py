@@ -70,7 +70,8 @@ def load(name, **options):
 
 def tensors(folder):
     """{name: (dtype, shape, bytes)} of a saved model."""
-    with safe_open(Path(folder) / "model.safetensors", "np") as file:
+    (path,) = Path(folder).glob("*.safetensors")
+    with safe_open(path, "np") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return {name: (x.dtype, x.shape, x.tobytes()) for name, x in arrays.items()}
 

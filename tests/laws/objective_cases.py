@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 import transformers_jax as tj
-from transformers_jax.models import FAMILIES
+from transformers_jax.models import DIFFUSERS, FAMILIES
 from transformers_jax.models.electra_pretraining import make_replaced_token_detection
 from transformers_jax.objectives.diffusion import blockwise
 from transformers_jax.objectives.losses import LOSSES, objective
@@ -80,6 +80,10 @@ CONFIGS["perceiver"] = tj.PerceiverConfig(
     num_self_attention_heads=2, num_cross_attention_heads=2, image_size=8,
     attention_probs_dropout_prob=0.0,
 )  # fmt: skip
+CONFIGS["dit"] = tj.DiTConfig(
+    num_attention_heads=2, attention_head_dim=4, in_channels=1, num_layers=1, sample_size=8,
+    patch_size=4, num_embeds_ada_norm=3,
+)  # fmt: skip
 SAMPLES = 40  # seven frames
 FAMILY = {
     "ctc": "wav2vec2",
@@ -90,6 +94,7 @@ FAMILY = {
     "image_classification_fourier": "perceiver",
     "image_classification_conv": "perceiver",
     "image_autoencoding": "perceiver",
+    "denoising": "dit",
     "masked_image_modeling": "vit",
     "semantic_segmentation": "beit",
     "replaced_token": "electra",
@@ -102,7 +107,7 @@ FAMILY = {
 def heads() -> list[str]:
     """Every head of every family that computes a loss."""
     all_heads = set()
-    for config in FAMILIES.values():
+    for config in (FAMILIES | DIFFUSERS).values():
         file, name = config.split(":")
         module = importlib.import_module(f"transformers_jax.models.{file}")
         all_heads |= set(getattr(module, name).HEADS.values())
@@ -190,6 +195,9 @@ def row(kind: str, length: int, number: int) -> dict[str, Any]:
     colours = np.concatenate([pixels, -pixels, pixels**2])
     if kind == "colour_classification":
         return {"pixel_values": colours, "labels": once}
+    if kind == "denoising":
+        noisy = {"hidden_states": pixels, "timestep": np.int32(7 * number)}
+        return {**noisy, "class_labels": np.int32(number % 4), "labels": pixels**2}
     if kind == "image_autoencoding":
         return {"pixel_values": colours}
     if kind == "masked_image_modeling":

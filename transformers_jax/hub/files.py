@@ -40,8 +40,9 @@ from transformers_jax.sizes import parse_bytes
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+STEMS = ("model", "diffusion_pytorch_model")  # what transformers and diffusers call the weights
 COMPARED = 2**20  # bytes
-_SHARD = r"model-\d{5}-of-\d{5}\.safetensors"
+_SHARD = r"{stem}-\d{{5}}-of-\d{{5}}\.safetensors"
 _SAFE, _FLAX = ".safetensors", ".msgpack"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5")
 
@@ -146,10 +147,8 @@ def _opened(path: Path) -> Checkpoint:
         return Checkpoint(path, *_open_file(path, _FLAX if path.suffix == _FLAX else _SAFE))
     if (path / SINGLE).exists() and (problem := adapter_of_model(path)):
         raise ValueError(problem)
-    for suffix, single, index in (
-        (_SAFE, SINGLE, INDEX),
-        (_FLAX, flax_msgpack.SINGLE, flax_msgpack.INDEX),
-    ):
+    named = [(_SAFE, f"{stem}{_SAFE}", f"{stem}{_SAFE}.index.json") for stem in STEMS]
+    for suffix, single, index in (*named, (_FLAX, flax_msgpack.SINGLE, flax_msgpack.INDEX)):
         if os.path.lexists(path / single):
             return Checkpoint(path, *_open_file(_inside(path, single, suffix), suffix))
         if (path / index).exists():
@@ -199,8 +198,10 @@ def save(
     max_shard_size: int | str = "50GB",
     metadata: Mapping[str, str] | None = None,
     owner: bool = True,
+    stem: str = "model",
 ) -> list[Path]:
-    """Writes tensors to `model.safetensors`, or to shards and an index; returns the files.
+    """Writes tensors to `model.safetensors` (or of another stem), or to shards and an index;
+    returns the files.
 
     One tensor at a time is in memory. Each file is written under a temporary name, flushed to disk,
     read back (the header) and renamed, so a reader finds the old checkpoint or the new one, whole.
@@ -226,10 +227,11 @@ def save(
     split = split_state_dict_into_shards_factory(
         dict(entries),
         get_storage_size=lambda entry: entry.nbytes,
-        filename_pattern="model{suffix}.safetensors",
+        filename_pattern=stem + "{suffix}.safetensors",
         max_shard_size=most,
     )
-    shards = split.filename_to_tensors or {SINGLE: []}
+    single, listing = f"{stem}{_SAFE}", f"{stem}{_SAFE}.index.json"
+    shards = split.filename_to_tensors or {single: []}
     if not owner:
         for members in shards.values():
             for name in _order({key: entries[key] for key in members}):
@@ -245,10 +247,11 @@ def save(
             "total_size": sum(entry.nbytes for entry in entries.values()),
         }
         index = {"metadata": total, "weight_map": split.tensor_to_filename}
-        names.append(INDEX)
-        publish_json(directory / INDEX, index, sort_keys=True)
+        names.append(listing)
+        publish_json(directory / listing, index, sort_keys=True)
     for stale in os.listdir(directory):
-        if stale not in names and (stale in (SINGLE, INDEX) or re.fullmatch(_SHARD, stale)):
+        known = stale in (single, listing) or re.fullmatch(_SHARD.format(stem=stem), stale)
+        if stale not in names and known:
             (directory / stale).unlink()
     return [directory / name for name in names]
 

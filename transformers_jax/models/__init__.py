@@ -125,6 +125,9 @@ MODULES = {
     "GraphTransformer": "graph_transformer:GraphTransformerConfig",
 }
 
+DIFFUSERS = {"DiTTransformer2DModel": "dit:DiTConfig"}
+"""Models of diffusers, by the `_class_name` of their files."""
+
 TIMM = {
     "mixer_": "timm_mixer:TimmMixerConfig",
     "vit_": "timm_vit:TimmViTConfig",
@@ -151,6 +154,8 @@ def config_class(values: Mapping[str, Any], reader: Reader = None) -> type[Famil
     if architecture is not None and not values.keys() & {"model_type", "module"}:
         return timm_class(str(architecture))
     known, key = (FAMILIES, "model_type") if "module" not in values else (MODULES, "module")
+    if "_class_name" in values and not values.keys() & {"model_type", "module"}:
+        known, key = DIFFUSERS, "_class_name"
     family = values.get(key)
     if family is None:
         family = family_of(values.get("architectures") or (), reader)

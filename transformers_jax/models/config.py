@@ -70,6 +70,7 @@ class FamilyConfig:
             the output table first.
         PREFIX: in front of the names of the backbone in files.
         PREFIXES: by head, where files of this head have another one.
+        WEIGHTS: what files of weights are called, without what is behind it.
         ALIASES, IGNORE: of the table of weights (`hub.table.Table`).
         HEAD_ROWS: the rows of each head, where they need nothing of the config.
     """
@@ -83,6 +84,7 @@ class FamilyConfig:
     TIES: ClassVar[tuple[Tying, ...]] = ()
     PREFIX: ClassVar[str] = ""
     PREFIXES: ClassVar[Mapping[str, str]] = {}
+    WEIGHTS: ClassVar[str] = "model"
     ALIASES: ClassVar[tuple[tuple[str, str], ...]] = ()
     IGNORE: ClassVar[tuple[str, ...]] = ()
     HEAD_ROWS: ClassVar[Mapping[str, str]] = {}

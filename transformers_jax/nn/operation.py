@@ -34,7 +34,8 @@ class Context:
             layers' own scores.
         sources: the tokens that are attended to, by name, [B S E]; not those whose keys are in a
             cache.
-        condition: what residuals are modulated by, [B E].
+        condition: what residuals are modulated by, [B E], or [L B E], that of each layer; in a layer,
+            its own (`of_layer`).
         how: the engine of attention.
         collect: what to hand out of every layer: "hidden", "weights", "router".
         remat: which branches the backward pass recomputes: "attention", "ffn", or neither.
@@ -49,7 +50,7 @@ class Context:
     rotations: Mapping[tuple[spec.Rotary, int], tuple[Array, Array]] = field(default_factory=dict)
     scores: Mapping[str | None, Any] = field(default_factory=dict)
     sources: Mapping[str, Float[Array, "B S E"]] = field(default_factory=dict)
-    condition: Float[Array, "B E"] | None = None
+    condition: Float[Array, "B E"] | Float[Array, "L B E"] | None = None
     streams: Mapping[str, Float[Array, "B ..."]] = field(default_factory=dict)
     how: str = "auto"
     collect: frozenset[str] = frozenset()
@@ -58,10 +59,13 @@ class Context:
 
     def of_layer(self, number: int | Array) -> Context:
         """The same for the layer of a number."""
-        if self.prefix is None:
-            return self
-        key, value = self.prefix
-        return replace(self, prefix=(key[number], value[number]))
+        changes: dict[str, Any] = {}
+        if self.prefix is not None:
+            key, value = self.prefix
+            changes["prefix"] = (key[number], value[number])
+        if self.condition is not None and self.condition.ndim == 3:
+            changes["condition"] = self.condition[number]
+        return replace(self, **changes) if changes else self
 
     def reaches(self, source: str | None) -> bool:
         """Whether there is something of this name to attend to."""

@@ -73,7 +73,7 @@ class Stack(nnx.Module):
         pairs: Mapping[str, Array] | None = None,
         sources: Mapping[str, Source] = NO_SOURCES,
         scores: Mapping[str, Score | None] | None = None,
-        condition: Float[Array, "B E"] | None = None,
+        condition: Float[Array, "B E"] | Float[Array, "L B E"] | None = None,
         prefix: tuple[Array, Array] | None = None,
         streams: Streams = NO_STREAMS,
         cache: Cache | None = None,
@@ -84,7 +84,8 @@ class Stack(nnx.Module):
 
         With a cache the tokens are the next ones; keys of earlier tokens and of the sources are
         read from it. `scores` are those of "self" and of each source, instead of the stack's own.
-        `condition` modulates residuals (`nn.residual`), `prefix` are keys and values by layer,
+        `condition` modulates residuals (`nn.residual`), by layer where it has an axis of layers,
+        `prefix` are keys and values by layer,
         `streams` those of the spec beside the tokens.
 
         Raises:

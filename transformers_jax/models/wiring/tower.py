@@ -178,6 +178,7 @@ class Tower:
             nodes,
             pairs={**tokens.pairs, **(pairs or {})} or None,
             sources=sources,
+            condition=tokens.condition,
             prefix=None if self.virtual is None else self.virtual.keys(),
             cache=cache,
             key=stack_key,

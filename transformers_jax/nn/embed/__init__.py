@@ -14,6 +14,8 @@ from transformers_jax.nn.embed.description import PadToMultiple as PadToMultiple
 from transformers_jax.nn.embed.description import Placeholder as Placeholder
 from transformers_jax.nn.embed.description import TagArgument as TagArgument
 from transformers_jax.nn.embed.description import prefix_types as prefix_types
+from transformers_jax.nn.embed.diffusion import ConditionSpec as ConditionSpec
+from transformers_jax.nn.embed.diffusion import NoisyImageEmbedder as NoisyImageEmbedder
 from transformers_jax.nn.embed.flat_patches import FlatPatchEmbedder as FlatPatchEmbedder
 from transformers_jax.nn.embed.flat_patches import FlatPatchSpec as FlatPatchSpec
 from transformers_jax.nn.embed.frames import FrameEmbedder as FrameEmbedder

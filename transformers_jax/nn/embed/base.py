@@ -27,6 +27,7 @@ class Tokens(NamedTuple):
         fields: what heads read of the embedder beside them, and a model without a head gives, by
             the names of its output.
         pairs: arrays of edges that masks and scores read, where the input holds a graph.
+        condition: what the layers are conditioned on, the same for all or that of each.
     """
 
     x: Float[Array, "B T D"]
@@ -35,6 +36,7 @@ class Tokens(NamedTuple):
     place: Place | None = None
     fields: Mapping[str, Array] = {}
     pairs: Mapping[str, Array] = {}
+    condition: Float[Array, "B E"] | Float[Array, "L B E"] | None = None
 
     def of_input(self, x: Array, axis: int = 1) -> Array:
         """What is of the tokens of the input, of what is of all tokens, along an axis."""

@@ -30,6 +30,7 @@ from transformers_jax.nn.head.contrastive import Contrastive as Contrastive
 from transformers_jax.nn.head.contrastive import PairScores as PairScores
 from transformers_jax.nn.head.contrastive import Projected as Projected
 from transformers_jax.nn.head.contrastive import SigmoidContrastive as SigmoidContrastive
+from transformers_jax.nn.head.denoising import Denoising as Denoising
 from transformers_jax.nn.head.double import DoubleHeads as DoubleHeads
 from transformers_jax.nn.head.graphs import GraphClassification as GraphClassification
 from transformers_jax.nn.head.graphs import NodeScores as NodeScores
