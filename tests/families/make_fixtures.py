@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from diffusers import DiTTransformer2DModel
 from safetensors.torch import load_file
 from torch import nn
 from transformers.core_model_loading import revert_weight_conversion
@@ -41,7 +42,7 @@ CHOSEN = (
     *("smollm3", "stablelm-parallel", "starcoder2"),
     *("mixtral", "qwen2-moe", "qwen3-moe", "gpt-oss", "deepseek-v3"),
     *("gpt-neox", "gptj", "bloom", "gpt-neo", "falcon-groups", "phi", "xglm", "codegen"),
-    *("openai-gpt", "decision-transformer"),
+    *("openai-gpt", "decision-transformer", "dit-sigma"),
     *("perceiver-mlm", "perceiver-conv", "perceiver-blocks", "perceiver-learned"),
     *(
         "swin-classify",
@@ -123,6 +124,14 @@ class RecurrentTranslator(nn.Module):
         return {"loss": nn.functional.cross_entropy(logits, target_ids.flatten())}
 
 
+class Denoiser(DiTTransformer2DModel):
+    """Of diffusers, with the loss of the noise that was added."""
+
+    def forward(self, labels, **arguments):
+        noise = super().forward(**arguments).sample[:, : labels.shape[1]]
+        return {"loss": nn.functional.mse_loss(noise, labels)}
+
+
 MODULES = {"Translator": Translator, "RecurrentTranslator": RecurrentTranslator}
 
 
@@ -134,6 +143,8 @@ def on_disk(model, values):
 
 def load(folder, case):
     """The model of a case, without dropout."""
+    if case["library"] == "diffusers":
+        return Denoiser.from_pretrained(folder).eval()
     if case["library"] != "transformers":
         settings = json.loads((folder / "config.json").read_text())
         model = MODULES[settings["module"]](**settings)
@@ -168,7 +179,7 @@ def main():
         loss = loss_of(model(**arguments, **flags), arguments)
         loss.backward()
         outputs = {"loss": loss.detach().numpy()}
-        stored = load_file(folder / "model.safetensors")
+        stored = load_file(*folder.glob("*.safetensors"))
         learned = [  # what has no gradient and is not stored is a formula's (Marian's sinusoids)
             (path, parameter)
             for path, parameter in model.named_parameters()

@@ -39,7 +39,7 @@ TOLERANCE = 1e-4  # relative error of each tensor, by norm, in float32
 def under_their_names(model, tree, folder):
     """A tree of parameters (or gradients) as the tensors of a saved model."""
     tj.save_pretrained(tj.bind(model, tree), folder)
-    return load_file(folder / "model.safetensors")
+    return load_file(*folder.glob("*.safetensors"))
 
 
 def largest_error(actual, expected, floor=0.0):
@@ -115,7 +115,7 @@ def loss_of(out, inputs):
 def family_of(fixture):
     """The family of a fixture, or the module."""
     config = json.loads((CASES / fixture.stem / "config.json").read_text())
-    return config.get("module", config.get("model_type"))
+    return config.get("_class_name", config.get("module", config.get("model_type")))
 
 
 def quick_and_slow():

@@ -128,7 +128,8 @@ def _check_numbers(name: str, inputs: Any, rows: int, most: int | None, said: st
     known = checks.integers(name, value, 1)
     if np.shape(value) != (rows,):
         raise ValueError(
-            f"{name} has shape {np.shape(value)}; expected ({rows},): for each image {said}"
+            f"{name} has shape {np.shape(value)}; expected ({rows},), for each image of "
+            f"hidden_states {said}"
         )
     if known is None:
         return
