@@ -31,7 +31,8 @@ MODELS = ROOT / "transformers_jax" / "models"
 
 TIMM_KINDS = {f"timm {start}*": address for start, address in TIMM.items()}
 KINDS = {**FAMILIES, **MODULES, **DIFFUSERS, **TIMM_KINDS}
-"""All families: by `model_type`, by module, by class of diffusers, and those of timm by how their architectures begin."""
+"""All families: by `model_type`, module or class of diffusers, and those of timm by how their
+architectures begin."""
 SAVED = ("same bytes", "current names")
 NAMES = {
     "blip": "BLIP",

@@ -168,7 +168,10 @@ def test_what_does_not_fit_is_refused(model, call, error):
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        (dict(sample_size=9), r"sample_size \(9\) must be a multiple of patch_size \(2\).* 8 and 10"),
+        (
+            dict(sample_size=9),
+            r"sample_size \(9\) must be a multiple of patch_size \(2\).* 8 and 10",
+        ),
         (dict(activation_fn="geglu"), "activation_fn='geglu'; expected 'gelu-approximate'"),
         (dict(norm_type="ada_norm"), "norm_type='ada_norm' is not implemented"),
         (dict(sample_sise=8), "did you mean 'sample_size'"),

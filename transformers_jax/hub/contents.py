@@ -14,6 +14,7 @@ from typing import Any
 from transformers_jax.json_files import json_or_empty
 
 SINGLE = "model.safetensors"
+STEMS = ("model", "diffusion_pytorch_model")  # what transformers and diffusers call the weights
 ADAPTER = "adapter_config.json"
 NO_WEIGHTS = (  # of training, in the folder of the weights
     *("training_args.bin", "optimizer.*", "scheduler.*", "rng_state*", "scaler.pt"),

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from transformers_jax.hub.contents import STEMS
 from transformers_jax.hub.silence import Silent, call_while_it_speaks
 
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja")
@@ -147,7 +148,8 @@ def _cached(model: str, where: _Where, subfolder: str) -> Path | None:
 
 def _has_weights(folder: Path) -> bool:
     """Whether the weights are there, in one file or in all the shards that an index names."""
-    for single, kind in (("model.safetensors", "safetensors"), ("flax_model.msgpack", "msgpack")):
+    named = [(f"{stem}.safetensors", "safetensors") for stem in STEMS]
+    for single, kind in (*named, ("flax_model.msgpack", "msgpack")):
         index = folder / f"{single}.index.json"
         text = index.read_text(errors="replace") if index.exists() else ""
         shards = set(re.findall(rf'"([^"]+\.{kind})"', text))

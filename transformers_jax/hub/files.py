@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from transformers_jax.hub import flax_msgpack
-from transformers_jax.hub.contents import adapter_of_model, other_weights, pickle_message
+from transformers_jax.hub.contents import STEMS, adapter_of_model, other_weights, pickle_message
 from transformers_jax.hub.header import (
     CODES,
     MAX_HEADER,
@@ -40,7 +40,6 @@ from transformers_jax.sizes import parse_bytes
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-STEMS = ("model", "diffusion_pytorch_model")  # what transformers and diffusers call the weights
 COMPARED = 2**20  # bytes
 _SHARD = r"{stem}-\d{{5}}-of-\d{{5}}\.safetensors"
 _SAFE, _FLAX = ".safetensors", ".msgpack"

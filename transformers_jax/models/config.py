@@ -208,15 +208,8 @@ class FamilyConfig:
     def to_dict(self) -> dict[str, Any]:
         """The content of a config.json that transformers v5 reads."""
         fields = {f.name: thaw(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        optional = (
-            "id2label",
-            "label2id",
-            "problem_type",
-            "dtype",
-            "decoder_start_token_id",
-            "sentence_transformers",
-            OWN_KEY,
-        )
+        optional = {"id2label", "label2id", "problem_type", "dtype", "decoder_start_token_id"}
+        optional |= {"sentence_transformers", OWN_KEY}
         fields = {k: v for k, v in fields.items() if v is not None or k not in optional}
         return {
             "model_type": self.model_type,

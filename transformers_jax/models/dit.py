@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from transformers_jax.graph import FULL, with_own
-from transformers_jax.models.shared.weight_rows import S, attention, dense, feed_forward, layer
+from transformers_jax.models.shared.weight_rows import S, attention, feed_forward, layer
 from transformers_jax.models.wiring import OneTower
 from transformers_jax.nn.attention import AttentionSpec
 from transformers_jax.nn.embed import ConditionSpec, NoisyImageEmbedder, PatchSpec
@@ -36,8 +36,8 @@ SHARED = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class DiTConfig(OneTower):
-    """The fields of the config.json of diffusers' DiTTransformer2DModel; defaults are DiT-XL/2
-    (675M). `num_embeds_ada_norm` is the number of classes."""
+    """The fields of a DiT config.json, as diffusers' DiTTransformer2DModel has it; defaults are
+    DiT-XL/2 (675M). `num_embeds_ada_norm` is the number of classes."""
 
     model_type = "DiTTransformer2DModel"
     WEIGHTS = "diffusion_pytorch_model"

@@ -34,8 +34,8 @@ class Context:
             layers' own scores.
         sources: the tokens that are attended to, by name, [B S E]; not those whose keys are in a
             cache.
-        condition: what residuals are modulated by, [B E], or [L B E], that of each layer; in a layer,
-            its own (`of_layer`).
+        condition: what residuals are modulated by, [B E], or that of each layer, [L B E]; in a
+            layer, its own (`of_layer`).
         how: the engine of attention.
         collect: what to hand out of every layer: "hidden", "weights", "router".
         remat: which branches the backward pass recomputes: "attention", "ffn", or neither.

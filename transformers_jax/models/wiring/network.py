@@ -39,8 +39,8 @@ class Network(Decoding):
 
     One that is built by hand, not from a config, is called once its parameters are drawn
     (`nn.param.initialise`), and is executed as its last stack says; saving, generation and other
-    layouts need a model from a config. The condition of `nn.residual.Modulate` is an argument of a
-    stack, and none of a network: a stack whose branches are modulated is called by itself.
+    layouts need a model from a config. What residuals are modulated by (`nn.residual.Modulate`) is
+    an argument of a stack, and in a network given by the embedder, `Tokens.condition`.
 
     Args:
         towers: by name. That of a model with one tower is called "stack".

@@ -1,4 +1,4 @@
-"""The embedder of noisy images: their patches, and beside them what the layers are conditioned on."""
+"""The embedder of noisy images: their patches, and what the layers are conditioned on."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class Condition(nnx.Module):
         waves = sinusoids(TIMES, TIME, timestep)
         sine, cosine = jnp.split(waves, 2, axis=-1)
         waves = jnp.concatenate([cosine, sine], axis=-1).astype(dtype)
-        hidden = affine("bi,lim->lbm", waves, self.time_up, None) + self._wide(self.time_up_bias, dtype)
+        hidden = affine("bi,lim->lbm", waves, self.time_up, None) + self._wide(
+            self.time_up_bias, dtype
+        )
         time = affine("lbm,lme->lbe", jax.nn.silu(hidden), self.time_down, None)
         table = self.classes[...].astype(dtype)
         known = jnp.take(table, unsigned(labels), axis=1, mode="fill", fill_value=jnp.nan)
@@ -121,7 +123,7 @@ class NoisyImageEmbedder(PatchEmbedder):
 
 
 def _check_numbers(name: str, inputs: Any, rows: int, most: int | None, said: str) -> None:
-    """Raises ValueError for what is not one number in range for each image; `said` is what it is."""
+    """Raises ValueError for what is not one number in range for each image, as `said`."""
     value = inputs.get(name)
     if value is None:
         raise ValueError(f"give {name}, Int[{rows}]: for each image {said}")
