@@ -183,6 +183,18 @@ def test_a_config_that_does_not_fit_is_refused(fields, error):
         tj.AutoConfig.from_pretrained(values)
 
 
+def test_files_of_the_older_class_are_read():
+    """As those that its authors released: the class was several models, told by the norm."""
+    values = json.loads((CASES / "dit" / "config.json").read_text())
+    older = {**values, "_class_name": "Transformer2DModel", "num_vector_embeds": None}
+    older |= {"only_cross_attention": False, "attention_type": "default"}
+    assert tj.AutoConfig.from_pretrained(older) == tj.AutoConfig.from_pretrained(values)
+    with pytest.raises(ValueError, match="num_vector_embeds=7 is not implemented"):
+        tj.AutoConfig.from_pretrained({**older, "num_vector_embeds": 7})
+    with pytest.raises(ValueError, match="'Transformer2DModel' is not supported"):
+        tj.AutoConfig.from_pretrained({**older, "norm_type": "ada_norm_single"})
+
+
 def test_another_class_of_diffusers_is_named():
     with pytest.raises(ValueError, match="_class_name 'UNet2DModel' is not supported"):
         tj.AutoConfig.from_pretrained({"_class_name": "UNet2DModel"})

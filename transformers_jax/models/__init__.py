@@ -128,6 +128,9 @@ MODULES = {
 DIFFUSERS = {"DiTTransformer2DModel": "dit:DiTConfig"}
 """Models of diffusers, by the `_class_name` of their files."""
 
+OF_DIFFUSERS = {("Transformer2DModel", "ada_norm_zero"): "DiTTransformer2DModel"}
+"""What diffusers called them until 2024, by the class and the `norm_type`."""
+
 TIMM = {
     "mixer_": "timm_mixer:TimmMixerConfig",
     "vit_": "timm_vit:TimmViTConfig",
@@ -157,6 +160,7 @@ def config_class(values: Mapping[str, Any], reader: Reader = None) -> type[Famil
     if "_class_name" in values and not values.keys() & {"model_type", "module"}:
         known, key = DIFFUSERS, "_class_name"
     family = values.get(key)
+    family = OF_DIFFUSERS.get((str(family), str(values.get("norm_type"))), family)
     if family is None:
         family = family_of(values.get("architectures") or (), reader)
     name = str(family)

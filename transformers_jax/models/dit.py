@@ -27,6 +27,11 @@ CONDITION = f"""
 """
 MODULATED = " ".join(f"{S}.{name}_residual.{{part}}" for name in ("self", "ffn"))
 ACTIVATIONS = {"gelu-approximate": "gelu_new", "gelu": "gelu"}
+OF_OTHERS = (  # keys of an older class, which was several models
+    *("cross_attention_dim", "num_vector_embeds", "caption_channels", "interpolation_scale"),
+    "use_additional_conditions",
+)
+SWITCHES = ("use_linear_projection", "only_cross_attention", "double_self_attention")
 SHARED = frozenset(
     """model_type architectures is_encoder_decoder tie_word_embeddings bos_token_id eos_token_id
     pad_token_id dtype""".split()
@@ -42,7 +47,12 @@ class DiTConfig(OneTower):
     model_type = "DiTTransformer2DModel"
     WEIGHTS = "diffusion_pytorch_model"
     HEADS = {"DiTTransformer2DModel": "denoising"}
-    FIXED: ClassVar[dict[str, Any]] = {"norm_type": "ada_norm_zero"}
+    FIXED: ClassVar[dict[str, Any]] = {
+        "norm_type": "ada_norm_zero",
+        "attention_type": "default",
+        **dict.fromkeys(OF_OTHERS, None),
+        **dict.fromkeys(SWITCHES, False),
+    }
     UNUSED = frozenset({"_class_name", "_diffusers_version"})
     HEAD_ROWS = {
         "denoising": "proj_out_1.weight | head.modulate | (p d) e -> e p d\n"
