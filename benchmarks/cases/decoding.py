@@ -38,20 +38,21 @@ def case(model: str, how: str, batch: int, dtype: str = "float32", new: int = NE
     return dict(model=model, how=how, batch=batch, dtype=dtype, prompt=16, new=new)
 
 
+BATCHES = (1, 8, 32)
 CASES: dict[str, dict[str, Any]] = {
-    "gpt2 decode batch 1": case("gpt2", "greedy", 1),
-    "gpt2 decode batch 8": case("gpt2", "greedy", 8),
-    "gpt2 decode batch 32": case("gpt2", "greedy", 32),
-    **{f"gpt2 beam 4 batch {n}": case("gpt2", "beam 4", n) for n in (1, 8)},
-    **{f"gpt2 sampling batch {n}": case("gpt2", "sampling", n) for n in (1, 8, 32)},
+    **{f"gpt2 decode batch {n}": case("gpt2", "greedy", n) for n in BATCHES},
+    **{f"gpt2 beam 4 batch {n}": case("gpt2", "beam 4", n) for n in BATCHES},
+    **{f"gpt2 sampling batch {n}": case("gpt2", "sampling", n) for n in BATCHES},
     "gpt2 look-up batch 1": case("gpt2", "look-up", 1),
     "gpt2 draft batch 1": case("gpt2", "draft", 1),
-    **{f"t5-small decode batch {n}": case("t5-small", "greedy", n) for n in (1, 8, 32)},
-    **{f"t5-small beam 4 batch {n}": case("t5-small", "beam 4", n) for n in (1, 8)},
+    **{f"t5-small decode batch {n}": case("t5-small", "greedy", n) for n in BATCHES},
+    **{f"t5-small beam 4 batch {n}": case("t5-small", "beam 4", n) for n in BATCHES},
+    **{f"t5-small sampling batch {n}": case("t5-small", "sampling", n) for n in BATCHES},
     **{
-        f"llama 1b {dtype} decode batch {n}": case("llama", "greedy", n, dtype, new=16)
+        f"llama 1b {dtype} {name} batch {n}": case("llama", how, n, dtype, new=16)
         for dtype in ("float32", "bfloat16")
-        for n in (1, 8)
+        for name, how in (("decode", "greedy"), ("beam 4", "beam 4"), ("sampling", "sampling"))
+        for n in BATCHES
     },
 }
 
