@@ -37,7 +37,9 @@ def abstract(case):
         ).build()
     if case.head == "embedding":
         return case.model
-    return Plan(CONFIGS[case.family].replace(**dict(case.options)), case.head).build()
+    options = dict(case.options)
+    mask = options.pop("mask", None)
+    return Plan(CONFIGS[case.family].replace(**options), case.head, mask=mask).build()
 
 
 def narrowed(jaxpr):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-
-from transformers_jax.arrays import Float
+from jaxtyping import Float
 
 
 def contact_precision(
